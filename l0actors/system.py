@@ -90,17 +90,21 @@ class ActorSystem:
         Raises:
             RuntimeError: it was started before.
         """
-        await self._start(ChildSpec(name=_SINKS, actor=self._sinks, restart="temporary"))
-        for sink in self._initial_sinks:
-            self.attach(sink)
-        return self
-
-    async def _start(self, *children: ChildSpec) -> None:
         if self._cell is not None:
             raise RuntimeError(f"the system {self.name!r} was started before; make a new one")
+        await self._start(ChildSpec(name=_SINKS, actor=self._sinks, restart="temporary"))
+        try:
+            for sink in self._initial_sinks:
+                self.attach(sink)
+        except BaseException:
+            await self.stop(drain=False)
+            raise
+        return self
+
+    def _start(self, *children: ChildSpec) -> "asyncio.Future[bool]":
         self._root = Supervisor(children=children)
         self._cell = Cell(self.bus, "/", lambda: self._root, on_exit=self._root_ended)
-        await self._cell.start()
+        return self._cell.start()
 
     def _root_ended(self, cell: Cell, ended: Exit) -> None:
         if ended.error is not None:
@@ -278,10 +282,15 @@ class ActorSystem:
     def _settled(self, observer: Cell | None) -> bool:
         return observer is None or observer.gone
 
+    @property
+    def running(self) -> bool:
+        """Whether sessions can be opened and sinks attached."""
+        return self._cell is not None and not self._cell.gone and self._stopping is None
+
     def _check_running(self) -> None:
         if self._cell is None:
             raise RuntimeError(f"the system {self.name!r} was not started: use `async with` or await start()")
-        if self._stopping is not None or self._cell.gone:
+        if not self.running:
             raise RuntimeError(
                 f"the system {self.name!r} is stopped: no more sessions or sinks"
             ) from self._failure
@@ -294,10 +303,32 @@ class ActorSystem:
 class _DefaultSystem(ActorSystem):
     """The system of a loop for calls without one of their own: it ends with its last session."""
 
+    def __init__(self) -> None:
+        super().__init__(name="default")
+        self._callers = 0
+        self._loop = asyncio.get_running_loop()
+        self._started = self._start()
+
+    async def open_when_started(self, options: L0Options) -> L0Result:
+        """Open a session as soon as the root runs; a caller who is cancelled meanwhile leaves nothing."""
+        self._callers += 1
+        try:
+            await asyncio.shield(self._started)
+            return self.open(options)
+        finally:
+            self._callers -= 1
+            self._end_if_idle()
+
     def _session_gone(self, session: Session, observer: Cell | None) -> None:
         super()._session_gone(session, observer)
-        if not self._sessions and self._cell is not None:
-            _retire(self)
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if self._sessions or self._callers or self._cell is None:
+            return
+        if _defaults.get(self._loop) is self:
+            del _defaults[self._loop]
+        if not self._cell.gone:
             self._cell.stop(drain=True, timeout_ms=2 * OBSERVER_MS)
 
     def _settled(self, observer: Cell | None) -> bool:
@@ -324,20 +355,13 @@ def _left_ms(deadline: float) -> float:
     return max(0.0, deadline - asyncio.get_running_loop().time()) * 1000
 
 
-_defaults: "WeakKeyDictionary[asyncio.AbstractEventLoop, ActorSystem]" = WeakKeyDictionary()
+_defaults: "WeakKeyDictionary[asyncio.AbstractEventLoop, _DefaultSystem]" = WeakKeyDictionary()
 
 
-def _retire(system: ActorSystem) -> None:
-    loop = asyncio.get_running_loop()
-    if _defaults.get(loop) is system:
-        del _defaults[loop]
-
-
-async def default_system() -> ActorSystem:
-    """Return the running loop's default system. It ends with its last session."""
+async def open_in_default_system(options: L0Options) -> L0Result:
+    """Open a session in the running loop's default system, which ends with its last session."""
     loop = asyncio.get_running_loop()
     system = _defaults.get(loop)
-    if system is None:
+    if system is None or not system.running:
         system = _defaults[loop] = _DefaultSystem()
-        await system._start()
-    return system
+    return await system.open_when_started(options)

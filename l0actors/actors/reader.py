@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -74,7 +75,6 @@ class StreamReader(Worker):
         self._decoder: Any = None
         self._timer: asyncio.TimerHandle | None = None
         self._linger_until: float | None = None
-        self._waits_for_room = False
         self._cut: Exception | None = None
         self._reported = False
 
@@ -125,24 +125,33 @@ class StreamReader(Worker):
         self._adapter = detect_adapter(self._stream, self._unit.options.adapter)
         self._decoder = decoder_for(self._adapter)
         self._items = items_for(self._adapter, self._stream)
-        await self._announce(StreamOpened, adapter=self._adapter.name)
+        await self._uncounted(self._announce(StreamOpened, adapter=self._adapter.name))
 
     async def _pump(self) -> None:
         """The hot path: what is done here is done for each token."""
         pending, append = self._pending, self._pending.append
         recorded = self._unit.options.raw_chunks
         feed = self._recorded if recorded else self._decoder.feed
-        text = str if getattr(self._decoder, "takes_text_as_it_is", False) and not recorded else _NoText
+        text: type[Any] = (
+            str if getattr(self._decoder, "takes_text_as_it_is", False) and not recorded else _NoText
+        )
         async for item in self._items:
-            fed = item if type(item) is text else feed(item)
+            if type(item) is text:
+                append(item)
+                if len(pending) >= self._trigger:
+                    await self._triggered()
+                continue
+            fed = feed(item)
             if type(fed) is str:
                 append(fed)
                 if len(pending) >= self._trigger:
                     await self._triggered()
-            else:
-                self._take_other(fed)
-                if self._others >= self._allow:
-                    await self._breathe()
+                continue
+            self._take_other(fed)
+            if self._decoder.done:
+                text = _NoText  # what a stream brings after its end is its decoder's to ignore
+            if self._others >= self._allow:
+                await self._breathe()
 
     def _recorded(self, item: Any) -> Any:
         self._unit.raw_chunks.append(item)
@@ -150,6 +159,8 @@ class StreamReader(Worker):
 
     async def _triggered(self) -> None:
         """As much text waits as was to be noticed: the first piece of a turn, or a whole slice."""
+        if self._cut is not None:
+            raise self._cut  # the source took the cancellation for itself and went on
         self._begin_turn()
         if len(self._pending) >= self._allow:
             await self._breathe()
@@ -166,17 +177,23 @@ class StreamReader(Worker):
         """Let the loop run others, and wait while the consumer is behind."""
         self._begin_turn()
         await asyncio.sleep(0)
-        unit = self._unit
-        if not unit.owed and not unit.outlet.full:
-            return
-        self._waits_for_room, since = True, self._loop.time()
+        if self._unit.owed or self._unit.outlet.full:
+            await self._uncounted(self._wait_for_room())
+            self._allow = self._allowance()
+
+    async def _wait_for_room(self) -> None:
+        await self._unit.pay()
+        await self._unit.outlet.room()
+
+    async def _uncounted(self, waiting: Awaitable[None]) -> None:
+        """Wait for others than the provider: its clocks stand still meanwhile."""
+        since = self._loop.time()
+        self._stop_timer()
         try:
-            await unit.pay()
-            await unit.outlet.room()
+            await waiting
         finally:
-            self._waits_for_room = False
             self._clocks.pause(self._loop.time() - since)
-        self._allow = self._allowance()
+            self._arm()
 
     def _allowance(self) -> int:
         outlet = self._unit.outlet
@@ -197,6 +214,7 @@ class StreamReader(Worker):
         """Hand on what came since the last time; return why it cannot be taken, if so."""
         self._others = 0
         if self._reported:
+            self._pending.clear()
             return None
         refused = None
         if self._pending:
@@ -392,8 +410,8 @@ class StreamReader(Worker):
         now = self._loop.time()
         if self._cut is not None or self._reported:
             return
-        if now - due > STALL_S or self._waits_for_room:
-            self._clocks.pause(max(now - due, STALL_S))
+        if now - due > STALL_S:
+            self._clocks.pause(now - due)
         elif self._linger_until is not None and now >= self._linger_until:
             self._interrupt(_Lingered())
             return

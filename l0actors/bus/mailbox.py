@@ -141,8 +141,8 @@ class Mailbox:
     def is_full(self) -> bool:
         """Whether the current task would have to wait to put an ordinary message."""
         return (
-            self._lane.plain >= self._room.limit
-            and self.overflow == "block"
+            self.overflow == "block"
+            and (self._lane.plain >= self._room.limit or self._room.waking > 0)
             and self._reason is None
             and not self._asked_by_owner()
         )
@@ -284,9 +284,8 @@ class Mailbox:
     async def _wait_for_room(self) -> bool:
         try:
             return await self._room.wait()
-        except BaseException:
-            self._room.grant(self._lane.plain)  # what was granted to the cancelled goes to the next
-            raise
+        finally:
+            self._room.grant(self._lane.plain)
 
     def _asked_by_owner(self) -> bool:
         if self.owner_task is None:

@@ -10,28 +10,32 @@ class Room:
 
     Attributes:
         limit: the capacity, less the slots that are held.
-        line: those who wait. While there are any, the mailbox is filled up to the limit, so that a
-            newcomer cannot overtake them.
+        line: those who wait.
+        waking: how many were given their slot and have not run since. A newcomer that finds a free
+            slot meanwhile must wait as well, or it would overtake them.
     """
 
-    __slots__ = ("limit", "line")
+    __slots__ = ("limit", "line", "waking")
 
     def __init__(self, capacity: int) -> None:
         self.limit = capacity
         self.line: deque[asyncio.Future[bool]] = deque()
+        self.waking = 0
 
     async def wait(self) -> bool:
         """Wait for a slot at the end of the line. Return whether it is held: not if all were let go.
 
-        Cancelled, it holds none; what it was granted meanwhile is free for `grant` again.
+        Cancelled, it holds none. Either way others may have their turn now: call `grant`.
         """
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.line.append(turn)
         try:
-            return await turn
+            held = await turn
         except BaseException:
             self._leave(turn)
             raise
+        self.waking -= held
+        return held
 
     def grant(self, filled: int) -> None:
         """Give those in front what is free when `filled` slots are in use."""
@@ -39,6 +43,7 @@ class Room:
             turn = self.line.popleft()
             if not turn.done():
                 self.limit -= 1
+                self.waking += 1
                 turn.set_result(True)
 
     def let_all_go(self) -> None:
@@ -51,5 +56,6 @@ class Room:
     def _leave(self, turn: "asyncio.Future[bool]") -> None:
         if turn.done() and not turn.cancelled() and turn.result():
             self.limit += 1
+            self.waking -= 1
         with suppress(ValueError):
             self.line.remove(turn)

@@ -20,7 +20,8 @@ def resolve(asked: Any) -> frozenset[type[Message]]:
 
     Raises:
         TypeError: something in it is not a message type.
-        ValueError: it is empty, has a type that cannot be subscribed to, or one without a tag.
+        ValueError: it is empty, has a type that cannot be subscribed to, one without a tag, or names two
+            with one tag.
     """
     named = members(Message if asked == AnyMessage else asked)
     if not named:
@@ -33,7 +34,7 @@ def resolve(asked: Any) -> frozenset[type[Message]]:
                 f"{_WHAT_TO_PASS}"
             )
         found.update(dict.fromkeys(_with_subclasses(kind)))
-    _check_tags(found, named)
+    _refuse_twins(named)
     return frozenset(found)
 
 
@@ -92,12 +93,11 @@ def check_tags(kinds: Iterable[type[Message]], known: dict[str, type[Message]]) 
     known.update(added)
 
 
-def _check_tags(found: Iterable[type[Message]], named: Iterable[type[Message]]) -> None:
+def _refuse_twins(named: Iterable[type[Message]]) -> None:
     by_tag: dict[str, type[Message]] = {}
     for kind in named:
         if (other := by_tag.setdefault(tag_of(kind), kind)) is not kind:
             raise _shared(other, kind)
-    check_tags(found, by_tag)
 
 
 def _shared(one: type[Message], other: type[Message]) -> ValueError:
