@@ -44,7 +44,7 @@ format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 
 soak: $(VENV)/.ready
-	$(BIN)/python -m pytest -m soak --timeout 0
+	$(BIN)/python -m pytest -m soak --timeout 0 -s
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.tokens

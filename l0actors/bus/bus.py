@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-import structlog
 
 from l0actors.bus.deadletters import DeadLetterOffice
 from l0actors.bus.mailbox import Mailbox
@@ -18,6 +17,7 @@ from l0actors.bus.routing import Route, Router
 from l0actors.bus.selection import LIBRARY_TAGS, check_tags, publishable, resolve
 from l0actors.bus.subscription import Subscription
 from l0actors.clock import SYSTEM_CLOCK, Clock
+from l0actors.logs import log as library_log
 
 _Put = Callable[[Mailbox, Message], bool]
 
@@ -42,11 +42,11 @@ class Bus:
 
         Args:
             clock: where timestamps come from.
-            log: a structlog logger. Defaults to `structlog.get_logger()`.
+            log: a structlog logger. Defaults to the library's own.
         """
         self.clock = clock
         self._now_ms = clock.now_ms
-        self._log = structlog.get_logger() if log is None else log
+        self._log = library_log if log is None else log
         self._router = Router()
         self._office = DeadLetterOffice(self._log)
         self._tags = dict(LIBRARY_TAGS)

@@ -8,11 +8,11 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 from l0actors.bus.lane import Lane
 from l0actors.bus.messages import Control, DeadLetterReason, Lagged, Message
-from l0actors.bus.overflow import CloseReason, MailboxFull, Overflow
+from l0actors.bus.overflow import OVERFLOWS, CloseReason, MailboxFull, Overflow
 from l0actors.bus.room import Room
 from l0actors.bus.sleeper import Sleeper
 from l0actors.validation import whole
@@ -95,8 +95,8 @@ class Mailbox:
             ValueError: there is no such capacity or overflow.
         """
         whole("capacity", capacity, least=1)
-        if overflow not in get_args(Overflow):
-            raise ValueError(f"overflow must be one of {', '.join(get_args(Overflow))}, got {overflow!r}")
+        if overflow not in OVERFLOWS:
+            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, got {overflow!r}")
         self.owner = owner
         self.capacity = capacity
         self.overflow: Overflow = overflow

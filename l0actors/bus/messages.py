@@ -273,7 +273,7 @@ class Heartbeat(ContentMessage, frozen=True, kw_only=True):
     kind: str = "ping"
 
 
-class Violation(msgspec.Struct, frozen=True, kw_only=True):
+class Violation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A guardrail's finding as it travels over the bus; see `GuardrailViolation`."""
 
     rule: str
@@ -283,7 +283,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     position: int | None = None
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A drift detector's finding.
 
     Attributes:

@@ -1,6 +1,6 @@
 """What a mailbox does when it is full, and why it may take nothing more."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 Overflow = Literal["block", "drop_oldest", "drop_newest", "conflate", "fail"]
 """What a full mailbox does with the next ordinary message:
@@ -11,6 +11,9 @@ Overflow = Literal["block", "drop_oldest", "drop_newest", "conflate", "fail"]
   cannot be joined is queued beyond the capacity, and the owner is failed;
 - `fail`: it is dead-lettered as with `drop_newest`, and the owner is failed.
 """
+
+OVERFLOWS: tuple[str, ...] = get_args(Overflow)
+"""The same as values."""
 
 CloseReason = Literal["draining", "stopped", "killed"]
 """Why a mailbox takes nothing more."""

@@ -46,8 +46,8 @@ class _Table:
 class Router:
     """Finds the route of a message in constant time, however many sessions there are.
 
-    Routes are made when first asked for. A session without subscriptions of its own has no table,
-    and shares the routes of those who subscribed to all sessions.
+    Routes are made when first asked for. What a session itself has not subscribed to goes by the
+    routes of those who subscribed to all sessions.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Router:
     def route(self, kind: type[Message], session: str) -> Route:
         """Return who gets a message of this type and session."""
         table = self._sessions.get(session)
-        if table is None:
+        if table is None or kind not in table.by_type:
             table = self._everywhere
         elif table.epoch != self._everywhere.epoch:
             table.routes.clear()

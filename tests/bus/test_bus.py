@@ -27,6 +27,7 @@ from l0actors.bus.messages import (
     Tokens,
     UsageReported,
 )
+from l0actors.bus.selection import check_tags
 from l0actors.clock import Clock
 
 
@@ -303,6 +304,18 @@ def test_p22_two_types_with_one_tag_are_refused() -> None:
     with pytest.raises(ValueError, match="share the tag 'bus-unrelated'"):
         bus.subscribe(BusTwin)
     make().subscribe(BusTwin)
+
+
+def test_p22_refused_types_leave_no_tags_behind() -> None:
+    """When one of several types is refused, none of them is known afterwards."""
+    known: dict[str, type[Message]] = {"bus-tagged": BusTagged}
+
+    class BusOther(Message, frozen=True, kw_only=True, tag="bus-tagged"):
+        pass
+
+    with pytest.raises(ValueError, match="share the tag 'bus-tagged'"):
+        check_tags([BusPing, BusOther], known)
+    assert known == {"bus-tagged": BusTagged}
 
 
 def test_p22_an_inherited_tag_is_refused() -> None:
@@ -588,6 +601,7 @@ class Publishers:
             assert got == (expected[: len(got)] if subscription.closed else expected)
             assert box._room.limit == box.capacity
             assert not box._room.line
+            assert not box._room.waking
 
 
 @given(
