@@ -2,46 +2,31 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable
 from typing import Any
-
-import msgspec
 
 from l0actors.actors.actor import ActorContext, Worker
 from l0actors.actors.unit import Unit
+from l0actors.actors.watchdog import Watchdog
 from l0actors.bus.messages import (
     AttemptMessage,
-    Heartbeat,
-    ProgressReported,
     StreamEnded,
     StreamFailed,
     StreamOpened,
     TimeoutFired,
     Tokens,
-    ToolCallDelta,
     UsageReported,
 )
-from l0actors.bus.overflow import MailboxFull
 from l0actors.classify import to_l0_error
 from l0actors.errors import ErrorCode, L0Error
 from l0actors.events import EventType, L0Event
 from l0actors.logs import log
 from l0actors.options import Attempt, Source, takes_attempt
 from l0actors.providers import close_stream, decoder_for, detect_adapter, enter, items_for
-from l0actors.recovery.clocks import AttemptClocks, Deadline
+from l0actors.recovery.clocks import Deadline
 from l0actors.recovery.output import is_zero_output
 
 SLICE = 1024
 """How many items of a source that never suspends are read before the loop runs others."""
-
-USAGE_S = 0.5
-"""How long the usage may come after the finish reason: it is the next chunk, if it comes at all."""
-
-LINGER_S = 0.1
-"""How long the body may stay open after the last chunk: read to its end, the connection can be used again."""
-
-STALL_S = 0.1
-"""A timer that is later than this was held up by whoever blocked the loop: the provider did not wait."""
 
 CLOSE_S = 1.0
 """How long closing a provider stream, or leaving one that does not listen, may take."""
@@ -56,7 +41,7 @@ class StreamReader(Worker):
     transcript, the consumer and the bus. So a token costs an append, and a batch is as large as the
     provider is fast.
 
-    One timer watches the clocks. It ends the attempt by cancelling the reader's own wait.
+    A watchdog ends the attempt by cancelling the reader's own wait.
     """
 
     def __init__(self, unit: Unit, source: Source, attempt: Attempt) -> None:
@@ -64,7 +49,7 @@ class StreamReader(Worker):
         self._source = source
         self._attempt = attempt
         self._pending: list[str] = []
-        self._allow = SLICE
+        self._allow = self._allowance()
         self._trigger = 1
         self._others = 0
         self._scheduled = False
@@ -73,9 +58,9 @@ class StreamReader(Worker):
         self._items: Any = None
         self._adapter: Any = None
         self._decoder: Any = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._linger_until: float | None = None
         self._cut: Exception | None = None
+        self._failure: BaseException | None = None
+        self._last_resort: asyncio.TimerHandle | None = None
         self._reported = False
 
     async def on_start(self, context: ActorContext) -> None:
@@ -86,11 +71,12 @@ class StreamReader(Worker):
         """Read the stream, close it, and report how it ended."""
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._clocks = AttemptClocks(self._unit.options.timeout, self._loop.time())
-        self._arm()
-        failure = await self._read()
-        self._stop_timer()
-        await self._report(failure)
+        self._watchdog = Watchdog(self._unit.options.timeout, self._time_out, self._lingered)
+        try:
+            await self._report(await self._read())
+        finally:
+            if self._last_resort is not None:
+                self._last_resort.cancel()
 
     @property
     def _current(self) -> bool:
@@ -100,7 +86,6 @@ class StreamReader(Worker):
     # opening and reading
 
     async def _read(self) -> L0Error | None:
-        failure: BaseException | None = None
         try:
             await self._open()
             await self._pump()
@@ -108,13 +93,14 @@ class StreamReader(Worker):
             if self._cut is None or self._context.stopping:
                 raise
             self._forgive_cancellation()
-            failure = self._cut
+            self._failure = self._cut
         except Exception as error:
-            failure = error
+            self._failure = error
         finally:
-            refused = self._hand_on()
+            self._failure = self._hand_on() or self._failure
+            self._watchdog.stop()
             await self._close()
-        return self._judge(refused or failure)
+        return None if self._reported else self._judge(self._failure)
 
     async def _open(self) -> None:
         opened = self._source.open(self._attempt) if takes_attempt(self._source.open) else self._source.open()
@@ -125,7 +111,7 @@ class StreamReader(Worker):
         self._adapter = detect_adapter(self._stream, self._unit.options.adapter)
         self._decoder = decoder_for(self._adapter)
         self._items = items_for(self._adapter, self._stream)
-        await self._uncounted(self._announce(StreamOpened, adapter=self._adapter.name))
+        await self._watchdog.standing_still(self._announce(StreamOpened, adapter=self._adapter.name))
 
     async def _pump(self) -> None:
         """The hot path: what is done here is done for each token."""
@@ -178,22 +164,12 @@ class StreamReader(Worker):
         self._begin_turn()
         await asyncio.sleep(0)
         if self._unit.owed or self._unit.outlet.full:
-            await self._uncounted(self._wait_for_room())
+            await self._watchdog.standing_still(self._wait_for_room())
             self._allow = self._allowance()
 
     async def _wait_for_room(self) -> None:
         await self._unit.pay()
         await self._unit.outlet.room()
-
-    async def _uncounted(self, waiting: Awaitable[None]) -> None:
-        """Wait for others than the provider: its clocks stand still meanwhile."""
-        since = self._loop.time()
-        self._stop_timer()
-        try:
-            await waiting
-        finally:
-            self._clocks.pause(self._loop.time() - since)
-            self._arm()
 
     def _allowance(self) -> int:
         outlet = self._unit.outlet
@@ -223,11 +199,11 @@ class StreamReader(Worker):
         elif self._worked:
             self._note_work(visible=False)
         else:
-            self._clocks.heard(self._loop.time())
+            self._watchdog.heard()
         self._worked = False
         self._allow = self._allowance()
         if self._decoder is not None and self._decoder.finished:
-            self._linger()
+            self._watchdog.linger(done=self._decoder.done)
         return refused
 
     def _give(self) -> L0Error | None:
@@ -251,9 +227,9 @@ class StreamReader(Worker):
         self._context.dead_letter(late, "superseded")
 
     def _note_work(self, *, visible: bool) -> None:
-        if not self._clocks.working and self._current:
+        if not self._watchdog.working and self._current:
             self._unit.worked()
-        self._clocks.worked(self._loop.time(), visible=visible)
+        self._watchdog.worked(visible=visible)
 
     def _take_other(self, fed: Any) -> None:
         """Take what is not a bare piece of text: an event, several of them, or nothing to show."""
@@ -287,27 +263,11 @@ class StreamReader(Worker):
             self._unit.take_part(event)
 
     def _take_progress(self, event: L0Event) -> None:
-        data = dict(event.data or {})
-        kind = str(data.pop("kind", ""))
+        kind = (event.data or {}).get("kind")
         if kind == "tool_call_delta":
             self._note_work(visible=True)
-            self._tell_delta(data)
-            return
         self._worked = self._worked or kind != "ping"
-        if kind in ("ping", "reasoning"):
-            self._announce_now(Heartbeat, kind=kind)
-        else:
-            self._announce_now(ProgressReported, kind=kind, data=data)
-        self._unit.outlet.say(msgspec.structs.replace(event, timestamp=self._unit.now_ms()))
-
-    def _tell_delta(self, data: dict[str, Any]) -> None:
-        self._announce_now(
-            ToolCallDelta,
-            index=data.get("index", 0),
-            call_id=data.get("id") or "",
-            name=data.get("name") or "",
-            arguments=data.get("arguments") or "",
-        )
+        self._unit.take_progress(event)
 
     # the end
 
@@ -339,7 +299,7 @@ class StreamReader(Worker):
         """Close the provider stream, in bounded time, without hiding how the reading ended."""
         if self._stream is None:
             return
-        expiry = self._loop.call_later(CLOSE_S, self._cancel)
+        expiry = self._loop.call_later(CLOSE_S, self._stop_waiting)
         try:
             await close_stream(self._adapter, self._stream, self._items)
         except asyncio.CancelledError:
@@ -376,7 +336,7 @@ class StreamReader(Worker):
             unit.failures[record.number] = failure
         if decoder is None:
             return
-        record.streamed = self._clocks.working
+        record.streamed = self._watchdog.working
         record.finish_reason, record.model = decoder.finish_reason, decoder.model
         if decoder.usage:
             record.usage, record.usage_status = dict(decoder.usage), "reported"
@@ -384,48 +344,17 @@ class StreamReader(Worker):
     async def _announce(self, kind: type[AttemptMessage], /, **fields: Any) -> None:
         await self._unit.announce(kind, attempt=self._attempt.number, **fields)
 
-    def _announce_now(self, kind: type[AttemptMessage], /, **fields: Any) -> None:
-        try:
-            self._unit.announce_now(kind, attempt=self._attempt.number, **fields)
-        except MailboxFull:
-            late = kind(session=self._unit.stream_id, attempt=self._attempt.number, **fields)
-            self._context.dead_letter(late, "dropped_newest")
+    # leaving before the end
 
-    # the clocks
-
-    def _arm(self) -> None:
-        """Set the timer to the next moment at which something may have to be done."""
-        at = self._linger_until
-        if at is None:
-            deadline = self._clocks.next_deadline()
-            at = None if deadline is None else deadline.at
-        self._stop_timer()
-        self._timer = None if at is None else self._loop.call_at(at, self._tick, at)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _tick(self, due: float) -> None:
-        now = self._loop.time()
-        if self._cut is not None or self._reported:
+    def _time_out(self, deadline: Deadline, waited_ms: float) -> None:
+        if self._cut is not None:
             return
-        if now - due > STALL_S:
-            self._clocks.pause(now - due)
-        elif self._linger_until is not None and now >= self._linger_until:
-            self._interrupt(_Lingered())
-            return
-        elif self._linger_until is None:
-            deadline = self._clocks.next_deadline()
-            if deadline is not None and now >= deadline.at:
-                self._time_out(deadline, now)
-                return
-        self._arm()
-
-    def _time_out(self, deadline: Deadline, now: float) -> None:
-        waited_ms = (now - deadline.since) * 1000
-        self._announce_now(
-            TimeoutFired, clock=deadline.clock, limit_ms=deadline.limit_ms, waited_ms=waited_ms
+        self._unit.announce_now(
+            TimeoutFired,
+            attempt=self._attempt.number,
+            clock=deadline.clock,
+            limit_ms=deadline.limit_ms,
+            waited_ms=waited_ms,
         )
         self._interrupt(
             L0Error(
@@ -436,18 +365,19 @@ class StreamReader(Worker):
             )
         )
 
-    def _linger(self) -> None:
-        """The answer is whole: read on for a moment, for its usage and to the end of the body."""
-        until = self._loop.time() + (LINGER_S if self._decoder.done else USAGE_S)
-        if self._linger_until is None or until < self._linger_until:
-            self._linger_until = until
-            self._arm()
+    def _lingered(self) -> None:
+        if self._cut is None:
+            self._interrupt(_Lingered())
 
     def _interrupt(self, reason: Exception) -> None:
         """End the reading for `reason`, even if the source does not listen."""
         self._cut = self._cut or reason
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
         self._cancel()
-        self._loop.call_later(CLOSE_S * 2, self._abandon)
+        if self._last_resort is None:
+            self._last_resort = self._loop.call_later(CLOSE_S * 2, self._abandon)
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -463,12 +393,12 @@ class StreamReader(Worker):
         if self._reported or not self._current or self._context.stopping:
             return
         self._reported = True
-        failure = self._judge(self._cut)
+        failure = self._judge(self._failure or self._cut)
         self._record(failure)
         log.error("source_ignores_cancellation", path=self._context.path, source=self._source.name)
         late = StreamFailed if failure is not None else StreamEnded
         fields = {"error": failure.info()} if failure is not None else {}
-        self._announce_now(late, **fields)
+        self._unit.announce_now(late, attempt=self._attempt.number, **fields)
 
 
 class _NoText:

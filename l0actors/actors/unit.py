@@ -7,7 +7,18 @@ import msgspec
 
 from l0actors.actors.outlet import Outlet
 from l0actors.bus.bus import Bus
-from l0actors.bus.messages import DataReceived, Message, RolledBack, SessionAborted, SessionEnded, Tokens
+from l0actors.bus.messages import (
+    DataReceived,
+    Heartbeat,
+    Message,
+    ProgressReported,
+    RolledBack,
+    SessionAborted,
+    SessionEnded,
+    Tokens,
+    ToolCallDelta,
+)
+from l0actors.bus.overflow import MailboxFull
 from l0actors.errors import ErrorCode, ErrorContext, L0Error
 from l0actors.events import EventType, L0Event
 from l0actors.options import Delivery, L0Options
@@ -80,9 +91,14 @@ class Unit:
             await self.bus.publish(kind(session=self.stream_id, **fields))
 
     def announce_now(self, kind: type[Message], /, **fields: Any) -> None:
-        """The same without waiting; for what has reserved room, and what nobody can block."""
-        if self.bus.wants(kind, self.stream_id):
-            self.bus.publish_nowait(kind(session=self.stream_id, **fields))
+        """The same without waiting: it is a dead letter if a `block` subscriber has no room."""
+        if not self.bus.wants(kind, self.stream_id):
+            return
+        message = kind(session=self.stream_id, **fields)
+        try:
+            self.bus.publish_nowait(message)
+        except MailboxFull as full:
+            self.bus.dead_letter(message, "dropped_newest", full.owner)
 
     async def pay(self) -> None:
         """Publish the content that waited for room."""
@@ -174,6 +190,21 @@ class Unit:
             self._parts.append(event)
         else:
             self.outlet.say(msgspec.structs.replace(event, timestamp=self.now_ms()))
+
+    def take_progress(self, event: L0Event) -> None:
+        """Take a sign of work; fragments of tool calls go to the bus only."""
+        data = dict(event.data or {})
+        kind, attempt = str(data.pop("kind", "")), self.attempt
+        if kind == "tool_call_delta":
+            names = {"id": "call_id", "name": "name", "arguments": "arguments", "index": "index"}
+            fields = {names[key]: value for key, value in data.items() if key in names and value is not None}
+            self.announce_now(ToolCallDelta, attempt=attempt, **{"index": 0, **fields})
+            return
+        if kind in ("ping", "reasoning"):
+            self.announce_now(Heartbeat, attempt=attempt, kind=kind)
+        else:
+            self.announce_now(ProgressReported, attempt=attempt, kind=kind, data=data)
+        self.outlet.say(msgspec.structs.replace(event, timestamp=self.now_ms()))
 
     # the end
 
