@@ -187,6 +187,9 @@ class L0Options(msgspec.Struct, frozen=True, kw_only=True):
         on_event: called with each `ObservabilityEvent`, off the token path. Sync or async; what it raises is
             reported, never raised.
         meta: copied onto every observability event.
+        check: how checks run. Not part of this version: must be None, as the next two.
+        callbacks: hooks of the session's life; use `on_event`.
+        record: a store for the session's events.
         buffer_tokens: how many pieces of text the provider may run ahead of the consumer.
         max_content_chars: a longer answer fails with `CONTENT_LIMIT`. Default: no limit.
         raw_chunks: keep the provider's own chunks in `result.raw_chunks`.
@@ -203,6 +206,9 @@ class L0Options(msgspec.Struct, frozen=True, kw_only=True):
     adapter: Any = None
     on_event: Callable[[Any], Any] | None = None
     meta: Mapping[str, Any] = {}
+    check: Any = None
+    callbacks: Any = None
+    record: Any = None
     buffer_tokens: int = 16_384
     max_content_chars: int | None = None
     raw_chunks: bool = False
@@ -227,7 +233,7 @@ class L0Options(msgspec.Struct, frozen=True, kw_only=True):
         self._refuse_what_is_not_there()
 
     def _refuse_what_is_not_there(self) -> None:
-        for name in ("guardrails", "drift", "continuation"):
+        for name in ("guardrails", "drift", "continuation", "check", "callbacks", "record"):
             if getattr(self, name):
                 raise L0Error(
                     f"{name} is not part of this version, got {getattr(self, name)!r}; leave it out",

@@ -1,6 +1,7 @@
 """The actor system that a service embeds: sinks, sessions, a look at them, and an orderly end."""
 
 import asyncio
+import inspect
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -80,7 +81,6 @@ class ActorSystem:
         self._stopping: asyncio.Future[ShutdownReport] | None = None
         self._aborted = 0
         self._failure: BaseException | None = None
-        self._stuck: list[str] = []
 
     # life
 
@@ -92,8 +92,9 @@ class ActorSystem:
         """
         if self._cell is not None:
             raise RuntimeError(f"the system {self.name!r} was started before; make a new one")
-        await self._start(ChildSpec(name=_SINKS, actor=self._sinks, restart="temporary"))
+        started = self._start(ChildSpec(name=_SINKS, actor=self._sinks, restart="temporary"))
         try:
+            await started
             for sink in self._initial_sinks:
                 self.attach(sink)
         except BaseException:
@@ -109,6 +110,7 @@ class ActorSystem:
     def _root_ended(self, cell: Cell, ended: Exit) -> None:
         if ended.error is not None:
             self._failure = ended.error
+            log.error("system_failed", system=self.name, error=type(ended.error).__name__)
         cell.terminate(ended.reason)
 
     async def __aenter__(self) -> "ActorSystem":
@@ -135,7 +137,7 @@ class ActorSystem:
         if self._cell is None:
             raise RuntimeError(f"the system {self.name!r} was not started")
         if self._stopping is not None:
-            return await asyncio.shield(self._stopping)
+            return await self._join(self._stopping)
         loop = asyncio.get_running_loop()
         self._stopping = loop.create_future()
         started, in_flight = loop.time(), len(self._sessions)
@@ -143,7 +145,7 @@ class ActorSystem:
         report = ShutdownReport(
             completed=in_flight - self._aborted,
             aborted=self._aborted,
-            stuck=tuple(self._stuck),
+            stuck=tuple(self._cell.stuck),
             dead_letters=dict(self.bus.dead_letters),
             duration_ms=(loop.time() - started) * 1000,
         )
@@ -161,6 +163,7 @@ class ActorSystem:
         self._aborted = len(self._sessions)
         ends = [each.head.stop(drain=False, timeout_ms=FORCE_MS) for each in tuple(self._sessions)]
         cancelled = await self._wait(ends) or cancelled
+        drain = drain and cancelled is None
         limit = max(_left_ms(deadline), FORCE_MS) if drain else FORCE_MS
         gone = self._cell.stop(drain=drain, timeout_ms=limit)
         while not gone.done():
@@ -170,8 +173,21 @@ class ActorSystem:
                 cancelled = hurry
         return cancelled
 
+    async def _join(self, stopping: "asyncio.Future[ShutdownReport]") -> ShutdownReport:
+        """Wait for a stop that somebody else began; cancelled, make it quick and still wait for it."""
+        assert self._cell is not None
+        cancelled = None
+        while not stopping.done():
+            hurry = await self._wait([stopping])
+            if hurry is not None:
+                self._cell.kill()
+                cancelled = hurry
+        if cancelled is not None:
+            raise cancelled
+        return stopping.result()
+
     async def _wait(
-        self, ends: Sequence["asyncio.Future[None]"], deadline: float | None = None
+        self, ends: Sequence["asyncio.Future[Any]"], deadline: float | None = None
     ) -> asyncio.CancelledError | None:
         if not ends:
             return None
@@ -207,10 +223,13 @@ class ActorSystem:
 
         Raises:
             RuntimeError: the system does not run.
-            ValueError: a bad argument, or no type to subscribe to.
+            ValueError: a bad argument, or a function without `subscribes`.
+            TypeError: something in `subscribes` is not a message type.
         """
         self._check_running()
         wanted = subscribes if subscribes is None or isinstance(subscribes, tuple) else (subscribes,)
+        if not wanted and inspect.isroutine(sink):
+            raise ValueError(f"attach needs subscribes=, the message types that {sink!r} is called with")
         spec = ChildSpec(
             name=name or self._free_name(sink),
             actor=sink,
@@ -239,6 +258,7 @@ class ActorSystem:
 
         Raises:
             RuntimeError: the system does not run.
+            L0Error: `ADAPTER_NOT_FOUND`, there is no adapter of the name that was given.
         """
         self._check_running()
         stream_id = ids.stream_id(self.bus.clock.now_ms())

@@ -22,6 +22,7 @@ from l0actors.bus.overflow import MailboxFull
 from l0actors.errors import ErrorCode, ErrorContext, L0Error
 from l0actors.events import EventType, L0Event
 from l0actors.options import Delivery, L0Options
+from l0actors.providers import detect_adapter
 from l0actors.recovery import Transcript
 from l0actors.state import AttemptRecord, L0State, ToolCall, Transition
 
@@ -55,6 +56,8 @@ class Unit:
     """
 
     def __init__(self, bus: Bus, stream_id: str, options: L0Options) -> None:
+        if options.adapter is not None:
+            detect_adapter(None, options.adapter)  # an unknown name is refused before anything is opened
         self.bus = bus
         self.stream_id = stream_id
         self.options = options
