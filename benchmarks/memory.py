@@ -42,9 +42,8 @@ async def main(count: int) -> None:
     after = held()
     tracemalloc.stop()
     left = len(asyncio.all_tasks()) - 1
-    print(
-        f"{count - warm:,} sessions: {after - before:+,} bytes held, {(after - before) / (count - warm):+.2f} each"
-    )
+    grown, ran = after - before, count - warm
+    print(f"{ran:,} sessions: {grown:+,} bytes held, {grown / ran:+.2f} each")
     print(f"tasks left: {left}")
     begin = time.process_time()
     await sessions(2000)

@@ -17,6 +17,10 @@ SETTLE_TURNS = 20
 """How many turns of the loop the end of a session waits for its observer and for a default system."""
 
 
+GONE_S = 2.0
+"""How long the end of a session waits for a source that ignores that it was cancelled."""
+
+
 class Session:
     """A running session, as its system holds it.
 
@@ -35,9 +39,13 @@ class Session:
         self._loop = asyncio.get_running_loop()
 
     def abort(self, reason: str) -> None:
-        """Stop it for its consumer."""
-        if not self.head.gone:
-            retry.abort(self.head, self.unit, reason)
+        """Stop it for its consumer, who takes nothing more: not of an answer that is whole by now either."""
+        retry.abort(self.head, self.unit, reason)
+
+    def close(self) -> None:
+        """Stop it if it runs."""
+        if not self.unit.ended:
+            self.abort("closed")
 
     def abandon(self) -> None:
         """Stop it because nobody can consume it any more; from whatever thread the collector runs in."""
@@ -50,7 +58,7 @@ class Session:
         An `on_event` that is quick has then seen everything; one that is slow is not waited for.
         """
         if not self.head.gone:
-            await self.head.when_gone()
+            await asyncio.wait({self.head.when_gone()}, timeout=GONE_S)
         for _ in range(SETTLE_TURNS):
             if self.settled():
                 return
@@ -122,6 +130,7 @@ class L0Result:
                 if isinstance(item, L0Event):
                     if item.type is EventType.ROLLBACK and item.data is not None:
                         state.roll_back(item.data["keep"])
+                    self._finished = item.type is EventType.COMPLETE
                     yield item
                     outlet.took(1)
                 else:
@@ -179,11 +188,12 @@ class L0Result:
 
     def abort(self, reason: str | None = None) -> None:
         """Stop the session at once, also while the provider is silent. Iteration then ends quietly."""
-        self._session.abort(reason or "aborted")
+        if not self._finished:
+            self._session.abort(reason or "aborted")
 
     async def aclose(self) -> None:
         """Stop the session if it runs, and wait until its provider connection is closed."""
-        self._session.abort("closed")
+        self._session.close()
         await self._session.gone()
 
     async def __aenter__(self) -> "L0Result":

@@ -1,7 +1,6 @@
 """The actor system that a service embeds: sinks, sessions, a look at them, and an orderly end."""
 
 import asyncio
-import inspect
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 from l0actors import ids, validation
 from l0actors.actors.actor import Actor, ActorRef
 from l0actors.actors.cell import Cell, Exit
+from l0actors.actors.making import takes_a_message
 from l0actors.actors.retry import RetrySupervisor, conclude
 from l0actors.actors.sink import ObservabilitySink
 from l0actors.actors.snapshot import SystemSnapshot, snapshot_of
@@ -228,7 +228,7 @@ class ActorSystem:
         """
         self._check_running()
         wanted = subscribes if subscribes is None or isinstance(subscribes, tuple) else (subscribes,)
-        if not wanted and inspect.isroutine(sink):
+        if not wanted and takes_a_message(sink):
             raise ValueError(f"attach needs subscribes=, the message types that {sink!r} is called with")
         spec = ChildSpec(
             name=name or self._free_name(sink),

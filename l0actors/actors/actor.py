@@ -1,10 +1,11 @@
 """What an actor is: the class that users subclass, and what the runtime hands to it."""
 
 import asyncio
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from types import coroutine
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakValueDictionary
 
 from l0actors import validation
 from l0actors.bus.messages import DeadLetterReason, Message
@@ -72,6 +73,22 @@ class AskCycle(ActorError):
         self.path = path
 
 
+class AskUnhandled(ActorError):
+    """The actor that was asked does not handle this type of message.
+
+    Attributes:
+        path: its path.
+    """
+
+    def __init__(self, path: str, message_type: str) -> None:
+        super().__init__(f"{path} does not handle {message_type}")
+        self.path = path
+
+
+class StartTimeout(ActorError):
+    """An actor's `on_start` took longer than its `start_ms`."""
+
+
 class Actor:
     """Something that handles one message at a time.
 
@@ -96,7 +113,7 @@ class Actor:
         return NotImplemented
 
     async def on_stop(self, reason: StopReason) -> None:
-        """Clean up. Runs exactly once for each incarnation that started; what it raises is reported."""
+        """Clean up. Runs exactly once for each incarnation that started; what it raises is a crash."""
 
 
 class Worker(Actor):
@@ -110,61 +127,16 @@ class Worker(Actor):
         raise NotImplementedError
 
 
-class FunctionActor(Actor):
-    """Makes an actor of a plain or async function that takes a message."""
+class Parent(Actor):
+    """An actor that is responsible for others: the runtime lets none of them outlive an incarnation."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self._function = function
+    async def stop_children(self, *, drain: bool) -> None:
+        """Stop those that are left, and wait until they are gone. Nothing cuts it short."""
+        raise NotImplementedError
 
-    async def receive(self, message: Any) -> Any:
-        """Call the function, and await what it returns if that can be awaited."""
-        result = self._function(message)
-        return await result if inspect.isawaitable(result) else result
-
-
-def maker(target: object) -> Callable[[], Actor]:
-    """Return a function that makes the actor for each incarnation.
-
-    An actor object is started again as it is; a class or another zero-argument factory makes a fresh
-    one; a function of one argument becomes a `FunctionActor`.
-
-    Raises:
-        ValueError: `target` is none of these.
-    """
-    if isinstance(target, Actor):
-        return lambda: target
-    if isinstance(target, type):
-        if not issubclass(target, Actor):
-            _refuse(target)
-        return _made_by(target)
-    if not callable(target):
-        _refuse(target)
-    return _made_by(target) if _is_factory(target) else lambda: FunctionActor(target)
-
-
-def _is_factory(target: Callable[..., Any]) -> bool:
-    try:
-        parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    return not any(p.kind is not p.KEYWORD_ONLY and p.kind is not p.VAR_KEYWORD for p in parameters)
-
-
-def _made_by(factory: Callable[[], Any]) -> Callable[[], Actor]:
-    def make() -> Actor:
-        actor = factory()
-        if not isinstance(actor, Actor):
-            _refuse(actor)
-        return actor
-
-    return make
-
-
-def _refuse(target: object) -> NoReturn:
-    raise ValueError(
-        f"an actor must be an Actor, an Actor class, a zero-argument factory of one, "
-        f"or a function of one message, got {target!r}"
-    )
+    def kill_children(self) -> bool:
+        """Begin to stop those that are left by force; return whether there are any."""
+        raise NotImplementedError
 
 
 class ActorRef:
@@ -201,7 +173,8 @@ class ActorRef:
             ActorDied: the actor is dead, dies, or crashes over this message.
             AskTimeout: the answer did not come within `timeout_ms`.
             AskCycle: the actor waits, directly or not, for the asker.
-            MailboxFull: the mailbox is full and its overflow is `block`.
+            AskUnhandled: the actor does not handle this type of message.
+            MailboxFull: the mailbox is full, or dropped the message to stay within its capacity.
         """
         validation.instance("message", message, Message)
         validation.number("timeout_ms", timeout_ms, positive=True)
@@ -211,7 +184,9 @@ class ActorRef:
         """Stop the actor for good; the future is done when it is gone.
 
         With `drain` it first handles what is queued. After `timeout_ms` its handler is cancelled.
+        Calling it again can only make it sooner; giving up waiting does not change it.
         """
+        validation.number("timeout_ms", timeout_ms)
         return self._cell.stop(drain=drain, timeout_ms=timeout_ms)
 
     def suspend(self) -> None:
@@ -223,7 +198,10 @@ class ActorRef:
         self._cell.resume()
 
     def trace(self, observer: Callable[[str, Message], Any] | None) -> None:
-        """Call `observer(path, message)` before each message is handled; None ends it."""
+        """Call `observer(path, message)` before each message is handled; None ends it.
+
+        If it raises that is logged, and it is called no more.
+        """
         self._cell.tracer = observer
 
     def __eq__(self, other: object) -> bool:
@@ -237,13 +215,17 @@ class ActorRef:
 
 
 class ActorContext:
-    """What an actor may do, for one incarnation. After its end whatever is published is `superseded`."""
+    """What an actor may do, for one incarnation. After its end whatever is published is `superseded`.
+
+    Attributes:
+        incarnation: which of the actor's lives it is, from 1.
+    """
 
     __slots__ = ("_cell", "_timers", "incarnation")
 
     def __init__(self, cell: "Cell", incarnation: int) -> None:
         self._cell = cell
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._timers: WeakValueDictionary[int, asyncio.TimerHandle] = WeakValueDictionary()
         self.incarnation = incarnation
 
     @property
@@ -287,9 +269,10 @@ class ActorContext:
 
     async def publish(self, message: Message) -> None:
         """Publish `message`; waits for room in the mailboxes of `block` subscribers."""
-        if self._refused(message):
-            return
-        await self._cell.bus.publish(message)
+        if self.current and not self.bus.blocked(type(message), message.session):
+            self.bus.publish_nowait(message)
+        elif self._may_publish(message):
+            await self._publish_while_current(message)
 
     def publish_nowait(self, message: Message) -> None:
         """Publish `message` at once.
@@ -297,53 +280,73 @@ class ActorContext:
         Raises:
             MailboxFull: a `block` subscriber has no room; nobody got the message.
         """
-        if self._refused(message):
-            return
-        self._cell.bus.publish_nowait(message)
+        if self._may_publish(message):
+            self.bus.publish_nowait(message)
 
     def wants(self, kind: type[Message], session: str = "") -> bool:
         """Whether anybody would get a message of this type."""
-        return self._cell.bus.wants(kind, session)
+        return self.bus.wants(kind, session)
 
     def watch(self, ref: ActorRef) -> None:
-        """Get one `ActorDown` when `ref` is gone for good; at once if it is already."""
-        ref._cell.add_watcher(self._cell)
+        """Get one `ActorDown` when `ref` is gone for good; at once if it is already.
+
+        Watching it again before that changes nothing. A restart of the watcher does not end it.
+        """
+        self._cell.watches.begin(ref._cell)
 
     def unwatch(self, ref: ActorRef) -> None:
         """End a `watch`."""
-        ref._cell.remove_watcher(self._cell)
+        self._cell.watches.end(ref._cell)
 
     def after(self, delay_ms: float, message: Message) -> asyncio.TimerHandle:
         """Tell oneself `message` after `delay_ms`, unless this incarnation has ended by then."""
-        loop = asyncio.get_running_loop()
-        handle = loop.call_later(delay_ms / 1000, self._due, message)
-        self._timers.add(handle)
+        handle = asyncio.get_running_loop().call_later(delay_ms / 1000, self.tell_self, message)
+        if self.current:
+            self._timers[id(handle)] = handle
+        else:
+            handle.cancel()
         return handle
 
+    def tell_self(self, message: Message) -> None:
+        """Put `message` ahead of what is queued, whatever room there is."""
+        if self._may_publish(message):
+            self._cell.tell_self(message)
+
     def stop(self) -> None:
-        """End oneself after the message at hand. What is queued becomes dead letters."""
-        self._cell.stop_self()
+        """End oneself after the message at hand. What is queued stays for the next incarnation, if any."""
+        if self.current:
+            self._cell.leave()
 
     def dead_letter(self, message: Message, reason: DeadLetterReason) -> None:
         """Account for a message that this actor does not handle."""
         self._cell.bus.dead_letter(message, reason, self._cell.path)
 
-    def _due(self, message: Message) -> None:
-        now = asyncio.get_running_loop().time()
-        self._timers = {timer for timer in self._timers if timer.when() > now}
-        self._cell.tell_self(message)
-
-    def _refused(self, message: Message) -> bool:
-        if not self.current:
-            self.dead_letter(message, "superseded")
-        return not self.current
-
-    def tell_self(self, message: Message) -> None:
-        """Put `message` ahead of what is queued, whatever room there is."""
-        self._cell.tell_self(message)
-
     def close(self) -> None:
         """Cancel what is still to come. The runtime calls it when the incarnation ends."""
-        for timer in self._timers:
+        for timer in tuple(self._timers.values()):
             timer.cancel()
         self._timers.clear()
+
+    def _may_publish(self, message: Message) -> bool:
+        if not self.current:
+            self._cell.dead_letter(message, "superseded")
+        return self.current
+
+    @coroutine
+    def _publish_while_current(self, message: Message) -> Generator[Any, Any, None]:
+        """Publish as `Bus.publish` does; give up if the incarnation ends while it waits for room."""
+        publishing = self.bus.publish(message).__await__()
+        try:
+            waits_for = next(publishing)
+            while True:
+                try:
+                    yield waits_for
+                except BaseException as error:
+                    waits_for = publishing.throw(error)
+                    continue
+                if not self._may_publish(message):
+                    publishing.close()
+                    return
+                waits_for = next(publishing)
+        except StopIteration:
+            return

@@ -1,96 +1,66 @@
-"""The life of one actor: its mailbox, its task, its incarnations, and how it ends."""
+"""One actor of the tree: its mailbox, its incarnations one after the other, and how it ends for good."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 
-from l0actors.actors.actor import (
-    Actor,
-    ActorContext,
-    ActorDied,
-    ActorRef,
-    AskCycle,
-    AskTimeout,
-    StopReason,
-    Worker,
-)
+from l0actors.actors import ask
+from l0actors.actors.actor import Actor, ActorContext, ActorRef, Parent, StartTimeout, StopReason
+from l0actors.actors.ask import Ask
+from l0actors.actors.life import Exit, Life
+from l0actors.actors.watch import DeathWatch
 from l0actors.bus.bus import Bus
 from l0actors.bus.mailbox import Mailbox
 from l0actors.bus.messages import (
     ActorCrashed,
-    ActorDown,
+    ActorMessage,
     ActorRestarted,
     ActorStarted,
+    Control,
     DeadLetterReason,
     Message,
     Resume,
     Stop,
     Suspend,
 )
-from l0actors.bus.overflow import CloseReason, Overflow
+from l0actors.bus.overflow import CloseReason, MailboxFull, Overflow
+from l0actors.bus.sleeper import Sleeper
 from l0actors.classify import to_l0_error
+from l0actors.logs import log
 
-SLICE_S = 0.005
-"""How long an actor may handle queued messages before the loop runs others (promise P24)."""
-
-SLICE_MESSAGES = 256
-"""The same as a count, and the size of a batch."""
-
-KILL_GRACE_S = 1.0
-"""How long a cancelled actor may clean up before it is cancelled again."""
-
-KILL_TRIES = 3
-"""After so many cancellations an actor is given up: it is reported, and nobody waits for it."""
-
-_current: ContextVar["Cell | None"] = ContextVar("l0actors_cell", default=None)
+__all__ = ["Cell", "Exit", "Housekeeping", "MailboxOverflow"]
 
 
 class MailboxOverflow(Exception):
     """A subscriber was too slow for its mailbox and its overflow is `fail`."""
 
 
-class Exit(NamedTuple):
-    """How an incarnation ended.
-
-    Attributes:
-        reason: the reason that `on_stop` was told.
-        error: what it raised, for a crash.
-        started: whether `on_start` had returned.
-    """
-
-    reason: StopReason
-    error: BaseException | None
-    started: bool
+class Housekeeping(Control, frozen=True, kw_only=True):
+    """The base of what the runtime tells itself. It is nobody's loss, so it is no dead letter."""
 
 
-class _Failure(NamedTuple):
-    """An ask that failed: a value, so that an asker who left leaves no unseen exception."""
-
-    error: Exception
-
-
-class _Ask(Message, frozen=True, kw_only=True):
-    """A message that waits for an answer."""
-
-    message: Message
-    answer: Any
-    path: str
-
-    def died(self) -> None:
-        _settle(self.answer, _Failure(ActorDied(self.path)))
+_abandoned: "set[asyncio.Task[None]]" = set()
+"""The tasks of actors that were given up: the loop itself would let the collector take them."""
 
 
 class Cell:
     """One actor of the tree. Users hold its `ActorRef`.
 
     Attributes:
-        state: `starting`, `running`, `suspended`, `stopping`, `down` (between two incarnations), `gone`
-            or `stuck` (it ignored every cancellation and was given up).
+        life: the present incarnation; None between two, and after the end.
         incarnation: how often it was started.
         last_error: what its last crash raised.
+        ended_as: why it is dead for good; None while it is not.
         asked_to_stop: None, or whether what is queued is to be handled first.
-        on_exit: called with the cell and its `Exit` after each incarnation's task is done.
+        suspended: it handles nothing until it is resumed.
+        watches: whose deaths it is told, and who is told of its own.
+        ahead: messages that were taken from the mailbox and are to be handled first.
+        waiting_for: the actor that it asks at the moment.
+        stuck: the paths of those in the tree who were given up.
+        stop_s: how long `on_stop` may take after a crash or a normal end; None for as long as it likes.
+        make: makes the actor for an incarnation.
+        on_exit: called with the cell and its `Exit` after each incarnation.
     """
 
     def __init__(
@@ -100,15 +70,20 @@ class Cell:
         make: Callable[[], Actor],
         *,
         on_exit: Callable[["Cell", Exit], None],
+        parent: "Cell | None" = None,
         capacity: int = 1024,
         overflow: Overflow = "block",
         subscribes: Sequence[Any] = (),
         session: str | None = None,
+        stop_s: float | None = None,
     ) -> None:
         self.bus = bus
         self.path = path
         self.ref = ActorRef(self)
+        self.make = make
         self.on_exit = on_exit
+        self.stop_s = stop_s
+        self.stuck: list[str] = [] if parent is None else parent.stuck
         self.mailbox = Mailbox(
             owner=path, capacity=capacity, overflow=overflow, on_dead=self._dead, on_failed=self._overflowed
         )
@@ -117,198 +92,134 @@ class Cell:
             if subscribes
             else None
         )
-        self.state = "down"
+        self.life: Life | None = None
         self.incarnation = 0
         self.last_error: BaseException | None = None
-        self.context: ActorContext | None = None
-        self.actor: Actor | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.started: asyncio.Future[bool] | None = None
+        self.asked_to_stop: bool | None = None
+        self.suspended = False
         self.tracer: Callable[[str, Message], Any] | None = None
         self.waiting_for: Cell | None = None
-        self._make = make
-        self._exit = Exit(StopReason.CRASHED, None, False)
-        self.asked_to_stop: bool | None = None
-        self._leaving = False
-        self._killed = 0
-        self._interrupted: BaseException | None = None
-        self._halting = False
-        self._resumed: asyncio.Future[None] | None = None
-        self._watchers: list[Cell] = []
-        self._on_gone: list[Callable[[], None]] = []
+        self.ahead: deque[Message] = deque()
+        self._pause = Sleeper()
+        self.ended_as: StopReason | None = None
+        self._given_up = False
+        self.watches = DeathWatch(self)
+        self._on_gone: list[Callable[[], object]] = []
 
     @property
     def gone(self) -> bool:
         """Whether the actor is dead for good."""
-        return self.state in ("gone", "stuck")
+        return self.ended_as is not None
 
-    # life
+    @property
+    def state(self) -> str:
+        """As in a snapshot: `starting`, `running`, `suspended`, `stopping`, `down`, `gone` or `stuck`."""
+        if self.gone:
+            return "stuck" if self._given_up else "gone"
+        if self.life is None:
+            return "down"
+        return "suspended" if self.suspended and self.life.phase == "running" else self.life.phase
 
-    def start(self) -> "asyncio.Future[bool]":
-        """Begin an incarnation; the future tells whether `on_start` returned."""
-        loop = asyncio.get_running_loop()
+    @property
+    def actor(self) -> Actor | None:
+        """The present incarnation's actor."""
+        return None if self.life is None else self.life.actor
+
+    @property
+    def context(self) -> ActorContext | None:
+        """The present incarnation's context."""
+        return None if self.life is None else self.life.context
+
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """The present incarnation's task."""
+        return None if self.life is None else self.life.task
+
+    # incarnations
+
+    def start(self, limit_ms: float | None = None) -> "asyncio.Future[bool]":
+        """Begin an incarnation; the future tells whether `on_start` returned, within `limit_ms`."""
         self.incarnation += 1
-        self.state = "starting"
-        self.started = loop.create_future()
-        self._exit = Exit(StopReason.CRASHED, None, False)
-        self._leaving = self._halting = False
-        self._interrupted = None
         self.mailbox.failed = False
-        self.task = loop.create_task(self._live(), name=self.path)
-        self.mailbox.owner_task = self.task
-        self.task.add_done_callback(self._ended)
-        return self.started
-
-    async def _live(self) -> None:
-        _current.set(self)
-        self.context = context = ActorContext(self, self.incarnation)
-        try:
-            self.actor = actor = self._make()
-            await actor.on_start(context)
-        except (Exception, asyncio.CancelledError) as error:
-            self._close(context)
-            self._exit = Exit(self._reason_of(error), self._interrupted or error, False)
-            return
-        self._announce_start()
-        reason, failure = await self._work(actor)
-        failure = await self._finish(actor, reason, failure)
-        self._close(context)
-        self._exit = Exit(reason if failure is None else StopReason.CRASHED, failure, True)
-
-    async def _work(self, actor: Actor) -> tuple[StopReason, BaseException | None]:
-        try:
-            if isinstance(actor, Worker):
-                if self.asked_to_stop is None:
-                    await actor.run()
-            else:
-                await self._serve(actor)
-        except (Exception, asyncio.CancelledError) as error:
-            reason = self._reason_of(error)
-            return reason, (self._interrupted or error) if reason is StopReason.CRASHED else None
-        asked = self._halting or self.asked_to_stop is not None
-        return (StopReason.SHUTDOWN if asked else StopReason.NORMAL), None
-
-    async def _finish(
-        self, actor: Actor, reason: StopReason, error: BaseException | None
-    ) -> BaseException | None:
-        self.state = "stopping"
-        try:
-            await actor.on_stop(reason)
-        except asyncio.CancelledError as cancelled:
-            return error if self._killed else error or cancelled
-        except Exception as failure:
-            if error is not None:
-                failure.__context__ = error
-            return failure
-        return error
-
-    def _reason_of(self, error: BaseException) -> StopReason:
-        if not isinstance(error, asyncio.CancelledError):
-            return StopReason.CRASHED
-        if self._killed:
-            return StopReason.KILLED
-        asked = self._halting or self.asked_to_stop is not None
-        return StopReason.SHUTDOWN if asked and self._interrupted is None else StopReason.CRASHED
-
-    def _announce_start(self) -> None:
-        self.state = "suspended" if self._resumed is not None else "running"
-        kind = ActorStarted if self.incarnation == 1 else ActorRestarted
-        if self.bus.wants(kind):
-            self.bus.publish_nowait(kind(path=self.path, incarnation=self.incarnation))
-        if self.started is not None and not self.started.done():
-            self.started.set_result(True)
-
-    def _close(self, context: ActorContext) -> None:
-        context.close()
-        self.context = None
-        self.actor = None
+        self.life = life = Life(self, self.incarnation)
+        self.mailbox.owner_task = life.task
+        life.task.add_done_callback(self._ended)
+        if limit_ms is not None:
+            late = StartTimeout(f"{self.path} was not started within {limit_ms} ms")
+            life.limit_start(limit_ms / 1000, late)
+        return life.started
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         """The incarnation's task is done: say so to whoever decides what follows."""
-        if task is not self.task or self.gone:
+        life = self.life
+        if life is None or task is not life.task:  # it was given up before
+            _abandoned.discard(task)
+            _ = task.cancelled() or task.exception()
             return
-        if task.cancelled():  # cancelled before its first step
-            self._exit = Exit(self._reason_of(asyncio.CancelledError()), asyncio.CancelledError(), False)
-        elif task.exception() is not None:  # KeyboardInterrupt and SystemExit have passed through the loop
-            self._exit = Exit(StopReason.CRASHED, task.exception(), True)
-        ended = self._exit
-        self.state = "down"
-        self.task = None
+        if isinstance(life.actor, Parent):
+            life.actor.kill_children()  # none is left, unless the whole program was interrupted
+        self._conclude(life, life.outcome())
+
+    def give_up(self, life: Life) -> None:
+        """Wait no longer for an incarnation that ignores every cancellation."""
+        if life is self.life and not life.task.done():
+            log.error("actor_stuck", path=self.path)
+            _abandoned.add(life.task)
+            self._given_up = True
+            self.stuck.append(self.path)
+            self.terminate(StopReason.KILLED)
+            self._conclude(life, Exit(StopReason.KILLED, life.failure, started=life.started.done()))
+
+    def _conclude(self, life: Life, ended: Exit) -> None:
+        life.close()
+        self.life = None
         self.mailbox.owner_task = None
-        if ended.error is not None and ended.reason is StopReason.CRASHED:
-            self._announce_crash(ended.error)
-        if self.started is not None and not self.started.done():
-            self.started.set_result(False)
+        if ended.error is not None:
+            self.report(ended.error)
         if self.asked_to_stop is not None:
             self.terminate(ended.reason)
         self.on_exit(self, ended)
 
-    def _announce_crash(self, error: BaseException) -> None:
+    def announce_start(self) -> None:
+        """Say that an incarnation was started."""
+        kind = ActorStarted if self.incarnation == 1 else ActorRestarted
+        self._announce(kind, incarnation=self.incarnation)
+
+    def report(self, error: BaseException) -> None:
+        """Say that the actor raised: in the log, on the bus, and in a snapshot."""
         self.last_error = error
+        log.warning("actor_crashed", path=self.path, error=type(error).__name__)
         if self.bus.wants(ActorCrashed):
             info = to_l0_error(error, timestamp=self.bus.clock.now_ms()).info()
-            self.bus.publish_nowait(ActorCrashed(path=self.path, incarnation=self.incarnation, error=info))
+            self._announce(ActorCrashed, incarnation=self.incarnation, error=info)
+
+    def _announce(self, kind: type[ActorMessage], **fields: Any) -> None:
+        if not self.bus.wants(kind):
+            return
+        message = kind(path=self.path, **fields)
+        try:
+            self.bus.publish_nowait(message)
+        except MailboxFull as full:
+            self.bus.dead_letter(message, "dropped_newest", full.owner)
 
     # messages
 
-    async def _serve(self, actor: Actor) -> None:
-        loop, mailbox = asyncio.get_running_loop(), self.mailbox
-        take_batch = getattr(actor, "receive_batch", None)
-        handled, slice_end = 0, loop.time() + SLICE_S
-        while not self._leaving and self.asked_to_stop is not False:
-            if self._resumed is not None:
-                await self._resumed
-            elif (message := mailbox.take()) is not None:
-                await self._handle(actor, message, take_batch)
-                handled += 1
-                if handled >= SLICE_MESSAGES or loop.time() >= slice_end:
-                    await asyncio.sleep(0)
-                    handled, slice_end = 0, loop.time() + SLICE_S
-            elif self.asked_to_stop is None:
-                await mailbox.wait()
-                handled, slice_end = 0, loop.time() + SLICE_S
-            else:
-                return
-
-    async def _handle(self, actor: Actor, message: Message, take_batch: Any) -> None:
+    def take_more(self, limit: int) -> list[Message]:
+        """Take up to `limit` messages, as far as nobody waits for an answer to them."""
+        batch: list[Message] = []
+        if not self.ahead:
+            batch = self.mailbox.take_batch(limit)
+        else:
+            while self.ahead and len(batch) < limit:
+                batch.append(self.ahead.popleft())
+        asks = (index for index, message in enumerate(batch) if type(message) is Ask)
+        end = next(asks, len(batch))
+        self.ahead.extendleft(reversed(batch[end:]))
+        batch = batch[:end]
         if self.tracer is not None:
-            self.tracer(self.path, message)
-        if type(message) is _Ask:
-            await self._answer(actor, message)
-        elif take_batch is None:
-            await self._guarded((message,), actor.receive(message))
-        else:
-            batch = [message, *self.mailbox.take_batch(SLICE_MESSAGES - 1)]
-            await self._guarded(batch, take_batch(batch))
-
-    async def _guarded(self, messages: Sequence[Message], handling: Any) -> None:
-        try:
-            result = await handling
-        except BaseException:
-            for message in messages:
-                self.bus.dead_letter(message, "crashed_while_handling", self.path)
-            raise
-        if result is NotImplemented:
-            for message in messages:
-                self.bus.dead_letter(message, "unhandled", self.path)
-
-    async def _answer(self, actor: Actor, asked: _Ask) -> None:
-        if asked.answer.done():
-            self.bus.dead_letter(asked.message, "unhandled", self.path)
-            return
-        try:
-            result = await actor.receive(asked.message)
-        except BaseException:
-            self.bus.dead_letter(asked.message, "crashed_while_handling", self.path)
-            asked.died()
-            raise
-        if asked.answer.done():
-            self.bus.dead_letter(asked.message, "late_reply", self.path)
-        elif result is NotImplemented:
-            self.bus.dead_letter(asked.message, "unhandled", self.path)
-            asked.died()
-        else:
-            asked.answer.set_result(result)
+            for message in batch:
+                self.trace(message)
+        return batch
 
     def tell(self, message: Message) -> None:
         """Put a message into the mailbox; control messages act at once."""
@@ -327,110 +238,95 @@ class Cell:
 
     async def ask(self, message: Message, timeout_ms: float) -> Any:
         """Put a message into the mailbox and wait for the answer; see `ActorRef.ask`."""
-        asker = _asker()
-        self._refuse_a_cycle(asker)
-        if self.gone:
-            self.bus.dead_letter(message, "stopped", self.path)
-            raise ActorDied(self.path)
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-        expired = _Failure(AskTimeout(self.path, timeout_ms))
-        timer = loop.call_later(timeout_ms / 1000, _settle, answer, expired)
-        if asker is not None:
-            asker.waiting_for = self
-        try:
-            self.mailbox.put_nowait(_Ask(message=message, answer=answer, path=self.path))
-            result = await answer
-        finally:
-            timer.cancel()
-            answer.cancel()
-            if asker is not None:
-                asker.waiting_for = None
-        if type(result) is _Failure:
-            raise result.error
-        return result
+        return await ask.ask(self, message, timeout_ms)
 
-    def _refuse_a_cycle(self, asker: "Cell | None") -> None:
-        link: Cell | None = self if asker is not None else None
-        while link is not None:
-            if link is asker:
-                raise AskCycle(self.path)
-            link = link.waiting_for
+    def trace(self, message: Message) -> None:
+        """Show `message` to the tracer."""
+        if self.tracer is None:
+            return
+        try:
+            self.tracer(self.path, message.message if isinstance(message, Ask) else message)
+        except Exception as error:
+            self.tracer = None
+            log.warning("tracer_raised", path=self.path, error=type(error).__name__)
+
+    def dead_letter(self, message: Message, reason: DeadLetterReason) -> None:
+        """Account for a message that was not handled."""
+        self._dead(message, reason, self.path)
 
     def _dead(self, message: Message, reason: DeadLetterReason, path: str) -> None:
-        if type(message) is _Ask:
-            message.died()
+        if isinstance(message, Housekeeping):
+            return
+        if type(message) is Ask:
+            message.lost(reason)
             message = message.message
         self.bus.dead_letter(message, reason, path)
 
     def _overflowed(self) -> None:
-        self.interrupt(
-            MailboxOverflow(f"{self.path} is too slow: its mailbox of {self.mailbox.capacity} is full")
-        )
-
-    def interrupt(self, error: BaseException) -> None:
-        """Make the incarnation crash with `error`, whatever it is doing."""
-        if self.task is not None and self.state in ("starting", "running", "suspended"):
-            self._interrupted = error
-            self.task.cancel()
+        if self.life is not None:
+            why = f"{self.path} is too slow: its mailbox of {self.mailbox.capacity} is full"
+            self.life.crash(MailboxOverflow(why), now=True)
 
     # suspend and stop
 
     def suspend(self) -> None:
         """Handle nothing until `resume`."""
-        if self._resumed is None and self.asked_to_stop is None:
-            self._resumed = asyncio.get_running_loop().create_future()
-            self.state = "suspended" if self.state == "running" else self.state
+        self.suspended = self.asked_to_stop is None
 
     def resume(self) -> None:
         """Go on after `suspend`."""
-        if self._resumed is not None:
-            self._resumed.set_result(None)
-            self._resumed = None
-            self.state = "running" if self.state == "suspended" else self.state
+        self.suspended = False
+        self._pause.rouse()
 
-    def halt(self, timeout_ms: float) -> "asyncio.Task[None] | None":
-        """End the incarnation but not the actor: another one will follow. Return the task to wait for."""
-        if self.task is None:
-            return None
-        self._leaving = self._halting = True
-        task = self.task
-        if isinstance(self.actor, Worker):
-            task.cancel()
-        else:
-            self.resume()
-            self.mailbox.wake()
-        timer = asyncio.get_running_loop().call_later(timeout_ms / 1000, self.kill)
-        task.add_done_callback(lambda _: timer.cancel())
-        return task
+    async def until_resumed(self) -> None:
+        """Return when resumed, or nudged."""
+        await self._pause.sleep()
 
-    def stop_self(self) -> None:
-        """End after the message at hand."""
-        self._leaving = True
+    def nudge(self) -> None:
+        """Make the present incarnation look again at what it is to do."""
+        self._pause.rouse()
         self.mailbox.wake()
+
+    def leave(self) -> None:
+        """End the present incarnation after the message at hand."""
+        if self.life is not None:
+            self.life.leave()
+
+    def fail(self, error: BaseException) -> None:
+        """Let the present incarnation crash with `error` after the message at hand."""
+        if self.life is not None:
+            self.life.crash(error, now=False)
+
+    def halt(self, timeout_ms: float) -> None:
+        """End the incarnation but not the actor: another one will follow."""
+        life = self.life
+        if life is not None and not life.halting:
+            life.halting = True
+            life.force_after(timeout_ms / 1000)
+            life.leave()
 
     def request_stop(self, *, drain: bool) -> None:
         """Take no more messages and end: after the queued ones, or after the one at hand."""
         if self.gone:
             return
-        self.asked_to_stop = drain if self.asked_to_stop is None else self.asked_to_stop and drain
-        self.mailbox.close("draining")
+        if self.asked_to_stop is None:
+            self.asked_to_stop = drain
+            self.mailbox.close("draining")
+        self.asked_to_stop = self.asked_to_stop and drain
         self.resume()
-        if self.task is None:
+        if self.life is None:
             self.terminate(StopReason.SHUTDOWN)
-        elif isinstance(self.actor, Worker) and not self._killed:
-            self.task.cancel()
+        elif self.asked_to_stop:
+            self.life.drain()
         else:
-            self.mailbox.wake()
+            self.life.leave()
 
     def stop(self, *, drain: bool, timeout_ms: float) -> "asyncio.Future[None]":
         """Stop, by force after `timeout_ms`; the future is done when the actor is gone."""
         self.request_stop(drain=drain)
-        if not self.gone:
-            timer = asyncio.get_running_loop().call_later(timeout_ms / 1000, self.kill)
-            gone = self.when_gone()
-            gone.add_done_callback(lambda _: timer.cancel())
-            return gone
+        if self.life is not None and not self.gone:
+            deadline = asyncio.get_running_loop().call_later(timeout_ms / 1000, self.kill)
+            self.on_gone(deadline.cancel)
         return self.when_gone()
 
     def kill(self) -> None:
@@ -439,63 +335,42 @@ class Cell:
             return
         self.asked_to_stop = False
         self.mailbox.close("killed")
-        if self.task is None or self._killed >= KILL_TRIES:
+        self.resume()
+        if self.life is None:
             self.terminate(StopReason.KILLED)
-            self.on_exit(self, Exit(StopReason.KILLED, self.last_error, True))
-            return
-        self._killed += 1
-        self.task.cancel()
-        asyncio.get_running_loop().call_later(KILL_GRACE_S, self.kill)
+        else:
+            self.life.force()
 
     def when_gone(self) -> "asyncio.Future[None]":
         """Return a future that is done when the actor is gone."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self.gone:
-            waiter.set_result(None)
-        else:
-            self._on_gone.append(lambda: None if waiter.done() else waiter.set_result(None))
+        self.on_gone(lambda: None if waiter.done() else waiter.set_result(None))
         return waiter
 
-    def on_gone(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the actor is gone."""
-        self._on_gone.append(callback)
+    def on_gone(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the actor is gone; at once if it is."""
+        if self.gone:
+            callback()
+        else:
+            self._on_gone.append(callback)
 
     def terminate(self, reason: StopReason) -> None:
         """End the actor for good: no incarnation follows."""
         if self.gone:
             return
-        self.state = "gone" if self.task is None else "stuck"
-        self.context = None
+        self.ended_as = reason
         if self.subscription is not None:
             self.subscription.close()
-        left: CloseReason = "killed" if reason is StopReason.KILLED else "stopped"
-        self.mailbox.close(left)
-        self.mailbox.clear(left)
-        for watcher in self._watchers:
-            watcher.mailbox.put_nowait(ActorDown(path=self.path, reason=reason.value))
-        self._watchers.clear()
+        self._clear("killed" if reason is StopReason.KILLED else "stopped")
+        self.watches.died(reason)
         for callback in self._on_gone:
             callback()
         self._on_gone.clear()
 
-    def add_watcher(self, watcher: "Cell") -> None:
-        """Tell `watcher` once when this actor is gone."""
-        if self.gone:
-            watcher.mailbox.put_nowait(ActorDown(path=self.path, reason=self._exit.reason.value))
-        elif watcher not in self._watchers:
-            self._watchers.append(watcher)
-
-    def remove_watcher(self, watcher: "Cell") -> None:
-        """Undo `add_watcher`."""
-        if watcher in self._watchers:
-            self._watchers.remove(watcher)
-
-
-def _asker() -> Cell | None:
-    cell = _current.get()
-    return cell if cell is not None and cell.task is asyncio.current_task() else None
-
-
-def _settle(answer: "asyncio.Future[Any]", result: object) -> None:
-    if not answer.done():
-        answer.set_result(result)
+    def _clear(self, why: CloseReason) -> None:
+        if self.life is not None and self.life.asked is not None:
+            self.life.asked.lost(why)
+        self.mailbox.close(why)
+        while self.ahead:
+            self._dead(self.ahead.popleft(), why, self.path)
+        self.mailbox.clear(why)

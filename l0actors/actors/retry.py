@@ -355,11 +355,13 @@ def conclude(unit: Unit) -> None:
 
 def abort(head: Cell, unit: Unit, reason: str) -> None:
     """Stop a session for its consumer: at once, also while the provider is silent."""
-    if unit.ended or unit.abort_reason is not None:
+    if unit.abort_reason is not None:
         return
     unit.abort_reason = reason
     unit.state.aborted = True
     unit.leave()
+    if unit.ended:
+        return
     if isinstance(head.actor, RetrySupervisor):
         head.actor.stop_reading()
     head.tell_self(_AbortRequested())

@@ -34,7 +34,8 @@ class ActorSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: its place in the tree.
-        state: `starting`, `running`, `suspended`, `stopping`, `down` or `gone`.
+        state: `starting`, `running`, `suspended`, `stopping`, `down` (between two incarnations), `gone`, or
+            `stuck` (it ignored every cancellation, and was given up).
         restarts: how often it was started again.
         last_error: the type of what its last crash raised.
         mailbox: its mailbox.

@@ -1,28 +1,41 @@
-"""Supervision: who is restarted after which end, together with whom, how often, and how soon.
-
-The rules are Erlang/OTP's. A decision that only needs data is a pure function at the top of the
-module; the supervisor is an actor that carries it out.
-"""
+"""The supervisor: an actor that starts, watches, restarts and stops others, as the rules say."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
-from typing import Any, Literal, get_args
-
-import msgspec
+from collections.abc import Sequence
+from typing import Any, get_args
 
 from l0actors import validation
-from l0actors.actors.actor import Actor, ActorContext, ActorError, ActorRef, StopReason, maker
-from l0actors.actors.cell import Cell, Exit
-from l0actors.bus.messages import Control
-from l0actors.bus.overflow import Overflow
+from l0actors.actors.actor import ActorContext, ActorError, ActorRef, Parent, StartTimeout, StopReason
+from l0actors.actors.cell import Cell, Exit, Housekeeping
+from l0actors.actors.child import Child, ChildSpec, Plan, check_children
+from l0actors.actors.restarts import (
+    Decider,
+    Directive,
+    Intensity,
+    Restart,
+    RestartBackoff,
+    Strategy,
+    affected,
+    check_decider,
+    directive_for,
+    one_of,
+)
 from l0actors.logs import log
 
-Strategy = Literal["one_for_one", "rest_for_one", "one_for_all"]
-Restart = Literal["permanent", "transient", "temporary"]
-Directive = Literal["restart", "stop", "escalate"]
-Decider = Mapping[type[BaseException], Directive]
+__all__ = [
+    "ChildSpec",
+    "Decider",
+    "Directive",
+    "Escalated",
+    "Restart",
+    "RestartBackoff",
+    "RestartIntensityExceeded",
+    "SinkSupervisor",
+    "StartFailed",
+    "StartTimeout",
+    "Strategy",
+    "Supervisor",
+]
 
 
 class RestartIntensityExceeded(ActorError):
@@ -66,138 +79,20 @@ class StartFailed(ActorError):
         self.path = path
 
 
-class StartTimeout(ActorError):
-    """A child's `on_start` took longer than its `start_ms`."""
-
-
-class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """How a supervisor starts, restarts and stops one child.
-
-    Attributes:
-        name: the last part of its path; unique among its siblings, without `/`.
-        actor: an actor object (started again as it is), an Actor class or zero-argument factory (a fresh
-            instance each time), or a function of one message.
-        restart: `permanent` (always), `transient` (after a crash), `temporary` (never).
-        significant: when it ends and is not restarted, its supervisor ends too.
-        start_ms: how long `on_start` may take.
-        stop_ms: how long it may take to stop before it is cancelled.
-        subscribes: the message types it wants; None for those its class names.
-        session: only this session's messages; None for all.
-        capacity: of its mailbox, in messages.
-        overflow: what happens when its mailbox is full.
-    """
-
-    name: str
-    actor: Any
-    restart: Restart = "permanent"
-    significant: bool = False
-    start_ms: float = 5000
-    stop_ms: float = 5000
-    subscribes: Sequence[Any] | None = None
-    session: str | None = None
-    capacity: int = 1024
-    overflow: Overflow = "block"
-
-    def __post_init__(self) -> None:
-        validation.instance("child.name", self.name, str)
-        if not self.name or "/" in self.name:
-            raise ValueError(f"child.name must be a name without '/', got {self.name!r}")
-        _one_of("child.restart", self.restart, get_args(Restart))
-        if self.significant and self.restart == "permanent":
-            raise ValueError(
-                f"child.significant needs restart='transient' or 'temporary': {self.name!r} never ends"
-            )
-        validation.number("child.start_ms", self.start_ms, positive=True)
-        validation.number("child.stop_ms", self.stop_ms, positive=True)
-        maker(self.actor)
-
-
-class RestartBackoff(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a supervisor waits before a restart: capped exponential with jitter.
-
-    Attributes:
-        base_ms: the first pause.
-        cap_ms: the longest pause.
-        healthy_s: after running this long without a crash an actor starts at the first pause again.
-    """
-
-    base_ms: float = 10
-    cap_ms: float = 5000
-    healthy_s: float = 10
-
-    def delay_ms(self, earlier: int, draw: float) -> float:
-        """Return the pause after `earlier` restarts in a row; `draw` is from [0, 1)."""
-        longest = min(self.base_ms * 2.0 ** min(earlier, 60), self.cap_ms)
-        return longest / 2 + draw * longest / 2
-
-
-def directive_for(restart: Restart, ended: Exit, decider: Decider) -> Directive:
-    """Return what to do about a child that ended by itself."""
-    crashed = ended.reason in (StopReason.CRASHED, StopReason.KILLED)
-    if crashed and ended.error is not None:
-        for kind, directive in decider.items():
-            if isinstance(ended.error, kind):
-                return "stop" if directive == "restart" and restart == "temporary" else directive
-    if restart == "permanent" or (restart == "transient" and crashed):
-        return "restart"
-    return "stop"
-
-
-def affected(strategy: Strategy, names: Sequence[str], failed: str) -> list[str]:
-    """Return who is restarted when `failed` is, in the order in which they start."""
-    if strategy == "one_for_all":
-        return list(names)
-    index = list(names).index(failed)
-    return list(names[index:]) if strategy == "rest_for_one" else [failed]
-
-
-class _ChildExited(Control, frozen=True, kw_only=True):
+class _ChildExited(Housekeeping, frozen=True, kw_only=True):
     cell: Any
     ended: Any
 
 
-class _RestartDue(Control, frozen=True, kw_only=True):
-    names: tuple[str, ...]
-    plan: int
+class _RestartDue(Housekeeping, frozen=True, kw_only=True):
+    plan: Any
 
 
-class Intensity:
-    """How often something failed lately: more than `limit` times within `within_s` is too often."""
-
-    __slots__ = ("_failures", "limit", "within_s")
-
-    def __init__(self, limit: int, within_s: float) -> None:
-        self.limit = limit
-        self.within_s = within_s
-        self._failures: deque[tuple[float, BaseException | None]] = deque()
-
-    def record(self, now: float, cause: BaseException | None) -> bool:
-        """Add a failure; return whether it was one too many."""
-        self._failures.append((now, cause))
-        while self._failures[0][0] < now - self.within_s:
-            self._failures.popleft()
-        return len(self._failures) > self.limit
-
-    @property
-    def causes(self) -> list[BaseException | None]:
-        """What the failures raised, oldest first."""
-        return [cause for _, cause in self._failures]
+class _ChildStarted(Housekeeping, frozen=True, kw_only=True):
+    plan: Any
 
 
-class Child:
-    """A child as its supervisor knows it."""
-
-    __slots__ = ("cell", "pending", "restarts", "spec", "started_at")
-
-    def __init__(self, spec: ChildSpec, cell: Cell) -> None:
-        self.spec = spec
-        self.cell = cell
-        self.pending = False
-        self.restarts = 0
-        self.started_at = 0.0
-
-
-class Supervisor(Actor):
+class Supervisor(Parent):
     """An actor that starts, watches, restarts and stops others.
 
     Children start in order and stop in reverse; if one does not start, those before it are stopped
@@ -206,6 +101,8 @@ class Supervisor(Actor):
 
     `decider` maps exception types to `restart`, `stop` or `escalate`; the first match counts, and
     without one the child's `restart` kind decides.
+
+    It waits for nobody while it restarts children: other ends, and its own stop, are handled meanwhile.
     """
 
     def __init__(
@@ -218,14 +115,11 @@ class Supervisor(Actor):
         backoff: RestartBackoff | None = None,
         decider: Decider | None = None,
     ) -> None:
-        _one_of("strategy", strategy, get_args(Strategy))
+        one_of("strategy", strategy, get_args(Strategy))
         validation.whole("max_restarts", max_restarts)
         validation.number("within_s", within_s, positive=True)
-        for directive in (decider or {}).values():
-            _one_of("decider's directive", directive, get_args(Directive))
-        names = [spec.name for spec in children]
-        if len(set(names)) < len(names):
-            raise ValueError(f"children must have different names, got {names!r}")
+        check_decider(decider or {})
+        check_children(children)
         self.strategy: Strategy = strategy
         self.max_restarts = max_restarts
         self.within_s = within_s
@@ -234,35 +128,46 @@ class Supervisor(Actor):
         self._specs = tuple(children)
         self._backoff = backoff or RestartBackoff()
         self._decider = decider or {}
-        self._intensity = Intensity(max_restarts, within_s)
-        self._plan = 0
+        self._intensity = self._no_failures()
+        self._starting: str | None = None
         self._stopping = False
 
     async def on_start(self, context: ActorContext) -> None:
-        """Start the children in order; stop them again if one does not start."""
+        """Start the children in order. The runtime stops them again if one does not start."""
         self.context = context
         self.children.clear()
-        self._intensity = Intensity(self.max_restarts, self.within_s)
+        self._intensity = self._no_failures()
         self._stopping = False
         for spec in self._specs:
-            if not await self._started(self.add(spec)):
-                error = self.children[spec.name].cell.last_error
-                await self._stop_children(drain=False)
-                raise StartFailed(f"{context.path}/{spec.name}") from error
+            await self._start_first(spec)
+
+    async def _start_first(self, spec: ChildSpec) -> None:
+        path = _path_of(self.context, spec)
+        self._starting = spec.name
+        try:
+            cell = self.add(spec)
+        except Exception as error:
+            raise StartFailed(path) from error
+        assert cell.life is not None
+        started = cell.life.started
+        await asyncio.wait({started})
+        if not started.result():
+            raise StartFailed(path) from cell.last_error
+        self._starting = None
 
     async def receive(self, message: Any) -> Any:
-        """Handle the end of a child, or a restart that is due."""
+        """Handle the end of a child, or what is due in a restart."""
         if type(message) is _ChildExited:
             await self._child_exited(message.cell, message.ended)
-        elif type(message) is _RestartDue:
-            await self._restart(message)
+        elif type(message) is _RestartDue or type(message) is _ChildStarted:
+            self._start_next(message.plan)
         else:
             return NotImplemented
         return None
 
     async def on_stop(self, reason: StopReason) -> None:
         """Stop the children in reverse order."""
-        await self._stop_children(drain=reason is StopReason.SHUTDOWN and self.context.draining)
+        await self.stop_children(drain=reason is StopReason.SHUTDOWN and self.context.draining)
 
     # children
 
@@ -270,22 +175,28 @@ class Supervisor(Actor):
         """Start one more child, without waiting for its `on_start`.
 
         Raises:
+            RuntimeError: the supervisor does not run.
             ValueError: there is a child of this name.
         """
+        if self._stopping or not self.context.current:
+            raise RuntimeError(f"{self.context.path} does not run: it takes no more children")
         if spec.name in self.children:
             raise ValueError(f"{self.context.path} has a child named {spec.name!r} already")
-        make, subscribes = prepared(spec)
+        make, subscribes = spec.prepared()
         cell = Cell(
             self.context.bus,
-            f"{self.context.path.rstrip('/')}/{spec.name}",
+            _path_of(self.context, spec),
             make,
             on_exit=self._on_exit,
+            parent=self.context.ref._cell,
             capacity=spec.capacity,
             overflow=spec.overflow,
             subscribes=subscribes,
             session=spec.session,
+            stop_s=spec.stop_ms / 1000,
         )
-        self.children[spec.name] = child = Child(spec, cell)
+        self.children[spec.name] = child = Child(spec, cell, self._no_failures())
+        cell.on_gone(lambda: self._child_gone(child))
         self._launch(child)
         return cell
 
@@ -294,64 +205,59 @@ class Supervisor(Actor):
         return [child.cell.ref for child in self.children.values()]
 
     def _launch(self, child: Child) -> "asyncio.Future[bool]":
-        child.pending = False
+        child.plan = None
         child.started_at = asyncio.get_running_loop().time()
-        return child.cell.start()
+        return child.cell.start(child.spec.start_ms)
 
-    async def _started(self, cell: Cell) -> bool:
-        assert cell.started is not None
-        limit = self.children[cell.path.rpartition("/")[2]].spec.start_ms
-        late = StartTimeout(f"{cell.path} was not started within {limit} ms")
-        timer = asyncio.get_running_loop().call_later(limit / 1000, cell.interrupt, late)
-        try:
-            return await cell.started
-        finally:
-            timer.cancel()
+    def _child_gone(self, child: Child) -> None:
+        if self.children.get(child.spec.name) is not child:
+            return
+        del self.children[child.spec.name]
+        if self._stopping or self._starting == child.spec.name:
+            return
+        given_up = child.cell.state == "stuck" and child.cell.asked_to_stop is None
+        if given_up and child.spec.restart != "temporary":
+            self._lost(child.cell)
+        elif child.spec.significant:
+            self.context.stop()
 
     def _on_exit(self, cell: Cell, ended: Exit) -> None:
-        if cell.gone:
-            self._forget(cell)
-        if not self._stopping and not self.context.stopping:
+        if not self._stopping and not self.context.stopping and self.context.current:
             self.context.tell_self(_ChildExited(cell=cell, ended=ended))
 
-    def _forget(self, cell: Cell) -> None:
-        name = cell.path.rpartition("/")[2]
-        if name in self.children and self.children[name].cell is cell:
-            del self.children[name]
+    def _no_failures(self) -> Intensity:
+        return Intensity(self.max_restarts, self.within_s)
 
     # the end of a child
 
     async def _child_exited(self, cell: Cell, ended: Exit) -> None:
+        """Decide what follows; also told of one that was halted, stopped or given up."""
         child = self.children.get(cell.path.rpartition("/")[2])
-        if child is None or child.cell is not cell or child.pending or cell.task is not None:
-            return
-        if ended.error is not None:
-            log.warning("actor_crashed", path=cell.path, error=type(ended.error).__name__)
+        if child is not None and child.cell is cell and cell.life is None and child.plan is None:
+            self._judge(child, ended)
+        for plan in dict.fromkeys(each.plan for each in self.children.values()):
+            if plan is not None:
+                self._halt_next(plan)
+
+    def _judge(self, child: Child, ended: Exit) -> None:
         directive = directive_for(child.spec.restart, ended, self._decider)
         if directive == "restart":
-            await self._plan_restart(child, ended.error)
+            self._plan_restart(child, ended.error)
             return
-        cell.terminate(ended.reason)
-        self._forget(cell)
+        child.cell.terminate(ended.reason)
         if directive == "escalate":
-            raise Escalated(cell.path) from ended.error
-        if child.spec.significant:
-            self.context.stop()
+            self._fail_upwards(Escalated(child.cell.path), ended.error)
 
-    async def _plan_restart(self, child: Child, error: BaseException | None) -> None:
-        if self._intensity.record(asyncio.get_running_loop().time(), error):
-            raise self._too_often(self._intensity) from error
+    def _plan_restart(self, child: Child, error: BaseException | None) -> None:
+        intensity = self._intensity_of(child)
+        if intensity.record(asyncio.get_running_loop().time(), error):
+            self._give_up(child, self._too_often(intensity), error)
+            return
         names = affected(self.strategy, list(self.children), child.spec.name)
-        child.pending = True
-        await self._halt([self.children[name] for name in names if name != child.spec.name])
-        self._plan += 1
-        delay_ms = self._backoff.delay_ms(self._restarts_in_a_row(child), self.context.clock.rng.random())
-        self.context.after(delay_ms, _RestartDue(names=tuple(names), plan=self._plan))
-
-    def _too_often(self, intensity: Intensity) -> RestartIntensityExceeded:
-        return RestartIntensityExceeded(
-            self.context.path, intensity.limit, intensity.within_s, intensity.causes
-        )
+        draw = self.context.clock.rng.random()
+        plan = Plan(names, self._backoff.delay_ms(self._restarts_in_a_row(child), draw))
+        for name in names:
+            self.children[name].plan = plan
 
     def _restarts_in_a_row(self, child: Child) -> int:
         healthy = asyncio.get_running_loop().time() - child.started_at >= self._backoff.healthy_s
@@ -359,81 +265,91 @@ class Supervisor(Actor):
         child.restarts += 1
         return child.restarts - 1
 
-    async def _halt(self, siblings: Sequence[Child]) -> None:
-        """End the incarnations of those who are restarted together with a failed child."""
-        for sibling in reversed(siblings):
-            if sibling.pending:
-                continue
-            sibling.pending = True
-            task = sibling.cell.halt(sibling.spec.stop_ms)
-            if task is not None:
-                await asyncio.wait({task})
-            if sibling.spec.restart == "temporary":
-                sibling.cell.terminate(StopReason.SHUTDOWN)
-                self._forget(sibling.cell)
+    def _intensity_of(self, child: Child) -> Intensity:
+        """Return what counts the child's failures: one count for all of them."""
+        return self._intensity
 
-    async def _restart(self, due: _RestartDue) -> None:
-        if self.strategy != "one_for_one" and due.plan != self._plan:
-            return  # a sibling that starts earlier has failed since: the later plan includes these
-        for name in due.names:
-            child = self.children.get(name)
-            if child is None or not child.pending or child.cell.gone:
-                continue
-            self._launch(child)
-            if not await self._started(child.cell):
-                return  # its exit is on the way, and is handled as every other
+    def _too_often(self, intensity: Intensity) -> RestartIntensityExceeded:
+        return RestartIntensityExceeded(
+            self.context.path, intensity.limit, intensity.within_s, intensity.causes
+        )
+
+    def _give_up(self, child: Child, why: RestartIntensityExceeded, error: BaseException | None) -> None:
+        """A child failed too often."""
+        self._fail_upwards(why, error)
+
+    def _lost(self, cell: Cell) -> None:
+        """A child ignored every cancellation: a new incarnation would run beside the old one."""
+        self._fail_upwards(Escalated(cell.path), cell.last_error)
+
+    def _fail_upwards(self, error: ActorError, cause: BaseException | None) -> None:
+        """Fail upwards, once the message at hand is handled."""
+        error.__cause__ = cause
+        self.context.ref._cell.fail(error)
+
+    # restarts
+
+    def _waiting_for(self, plan: Plan) -> list[Child]:
+        """Return who is to be restarted by `plan`, in start order: a newer plan may have taken some over."""
+        children = (self.children.get(name) for name in plan.names)
+        return [child for child in children if child is not None and child.plan is plan]
+
+    def _halt_next(self, plan: Plan) -> None:
+        """Halt the last of those who still run; once none does, begin the pause."""
+        if plan.halted:
+            return
+        for child in reversed(self._waiting_for(plan)):
+            if child.cell.life is not None:
+                child.cell.halt(child.spec.stop_ms)
+                return  # its exit leads here again
+            if child.spec.restart == "temporary":
+                child.cell.terminate(StopReason.SHUTDOWN)
+        plan.halted = True
+        self.context.after(plan.delay_ms, _RestartDue(plan=plan))
+
+    def _start_next(self, plan: Plan) -> None:
+        """Start the next one. Those after it wait until it has started, or has failed for good."""
+        for child in self._waiting_for(plan)[:1]:
+            started = self._launch(child)
+            started.add_done_callback(lambda _: self._go_on(plan))
+
+    def _go_on(self, plan: Plan) -> None:
+        if self.context.current and not self._stopping and not self.context.stopping:
+            self.context.tell_self(_ChildStarted(plan=plan))
 
     # stop
 
-    async def _stop_children(self, *, drain: bool) -> None:
+    async def stop_children(self, *, drain: bool) -> None:
+        """Stop those that are left, the last one first, and wait until they are gone."""
         self._stopping = True
         for child in reversed(tuple(self.children.values())):
-            await self._stop_child(child, drain=drain)
-        self.children.clear()
+            gone = child.cell.stop(drain=drain, timeout_ms=child.spec.stop_ms)
+            while not gone.done():
+                try:
+                    await asyncio.wait({gone})
+                except asyncio.CancelledError:
+                    self.kill_children()
 
-    async def _stop_child(self, child: Child, *, drain: bool) -> None:
-        gone = child.cell.stop(drain=drain, timeout_ms=child.spec.stop_ms)
-        while not gone.done():
-            try:
-                await asyncio.wait({gone})
-            except asyncio.CancelledError:
-                for other in tuple(self.children.values()):
-                    other.cell.kill()
-
-
-def prepared(spec: ChildSpec) -> tuple[Callable[[], Actor], Sequence[Any]]:
-    """Return how to make the child's actor, and what it subscribes to.
-
-    What a factory's actors subscribe to is only known from one of them: the first is made here.
-    """
-    make = maker(spec.actor)
-    if spec.subscribes is not None:
-        return make, spec.subscribes
-    if isinstance(spec.actor, type) and issubclass(spec.actor, Actor):
-        return make, spec.actor.subscribes
-    first = make()
-    return chain((first,), iter(make, None)).__next__, first.subscribes
+    def kill_children(self) -> bool:
+        """Begin to stop those that are left by force; return whether there are any."""
+        for child in tuple(self.children.values()):
+            child.cell.kill()
+        return bool(self.children)
 
 
-def _one_of(name: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+def _path_of(context: ActorContext, spec: ChildSpec) -> str:
+    return f"{context.path.rstrip('/')}/{spec.name}"
 
 
 class SinkSupervisor(Supervisor):
     """Supervises actors that do not know each other: one that fails too often is given up alone."""
 
-    def __init__(self, *, max_restarts: int = 3, within_s: float = 5.0) -> None:
-        super().__init__(max_restarts=max_restarts, within_s=within_s)
-        self._by_child: dict[str, Intensity] = {}
+    def _intensity_of(self, child: Child) -> Intensity:
+        return child.intensity
 
-    async def _plan_restart(self, child: Child, error: BaseException | None) -> None:
-        name = child.spec.name
-        intensity = self._by_child.setdefault(name, Intensity(self.max_restarts, self.within_s))
-        if intensity.record(asyncio.get_running_loop().time(), error):
-            log.error("actor_given_up", path=child.cell.path, reason=str(self._too_often(intensity)))
-            child.cell.terminate(StopReason.CRASHED)
-            self._forget(child.cell)
-            return
-        self._intensity = Intensity(self.max_restarts, self.within_s)
-        await super()._plan_restart(child, error)
+    def _give_up(self, child: Child, why: RestartIntensityExceeded, error: BaseException | None) -> None:
+        log.error("actor_given_up", path=child.cell.path, reason=str(why))
+        child.cell.terminate(StopReason.CRASHED)
+
+    def _lost(self, cell: Cell) -> None:
+        log.error("actor_given_up", path=cell.path, reason="it ignores every cancellation")

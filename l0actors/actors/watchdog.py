@@ -73,8 +73,14 @@ class Watchdog:
         try:
             await waiting
         finally:
-            self._clocks.pause(self._loop.time() - since)
+            self._excuse(self._loop.time() - since)
             self._arm()
+
+    def _excuse(self, seconds: float) -> None:
+        """Leave a time out of account that was not the provider's."""
+        self._clocks.pause(seconds)
+        if self._linger_until is not None:
+            self._linger_until += seconds
 
     def stop(self) -> None:
         """Watch no more, whatever is still noted."""
@@ -94,7 +100,7 @@ class Watchdog:
     def _tick(self, due: float) -> None:
         now = self._loop.time()
         if now - due > STALL_S:
-            self._clocks.pause(now - due)
+            self._excuse(now - due + STALL_S)  # what came meanwhile has yet to be read
         elif self._linger_until is not None:
             if now >= self._linger_until:
                 self._on_lingered()
