@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from l0actors.errors import ErrorCode, L0Error
+from l0actors.logs import log
 
 
 class Phase(str, Enum):
@@ -119,7 +120,10 @@ class StateMachine:
         self.state = following
         self.history.append((event, following))
         for listener in tuple(self._listeners):
-            listener(following, event)
+            try:
+                listener(following, event)
+            except Exception as error:
+                log.warning("state_listener_raised", error=type(error).__name__)
         return following
 
     def possible(self) -> tuple[Transition, ...]:
@@ -127,7 +131,10 @@ class StateMachine:
         return tuple(TRANSITIONS[self.state])
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener(phase, transition)` after each transition; return a function that ends it."""
+        """Call `listener(phase, transition)` after each transition; return a function that ends it.
+
+        What a listener raises is logged: it cannot stop the session.
+        """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
@@ -192,7 +199,8 @@ class L0State:
         fallback_index: the source in use: 0 for the primary.
         violations: what the guardrails found.
         drift_detected: whether drift was found.
-        completed: whether the provider said that the answer is whole.
+        completed: whether the provider said that the answer is whole. A consumer that leaves before it has
+            taken all of it has `aborted` set too.
         aborted: whether the consumer stopped or left the session.
         first_token_at: when the first piece of text was received.
         last_token_at: when the last one was.

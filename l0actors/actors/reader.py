@@ -103,16 +103,12 @@ class StreamReader(Worker):
         return None if self._reported else self._judge(self._failure)
 
     async def _open(self) -> None:
-        hint = self._unit.options.adapter
-        if hint is not None:
-            self._adapter = detect_adapter(None, hint)  # a bad one costs no request
         opened = self._source.open(self._attempt) if takes_attempt(self._source.open) else self._source.open()
         if inspect.isawaitable(opened):
             opened = await opened
         self._stream = opened
         self._stream = await enter(opened)
-        if hint is None:
-            self._adapter = detect_adapter(self._stream)
+        self._adapter = detect_adapter(self._stream, self._unit.options.adapter)
         self._decoder = decoder_for(self._adapter)
         self._items = items_for(self._adapter, self._stream)
         await self._watchdog.standing_still(self._announce(StreamOpened, adapter=self._adapter.name))

@@ -144,11 +144,22 @@ class RetrySupervisor(Supervisor):
         record = self.unit.record
         if cell is not self._reader or self.unit.ended or record.outcome != "running":
             return
-        crash = ended.error or RuntimeError("the reader was killed")
-        failure = to_l0_error(crash, timestamp=self.unit.now_ms())
+        failure = self._of_crash(ended.error)
         record.outcome, record.error, record.ended_at = "failed", failure, self.unit.now_ms()
         self.unit.failures[record.number] = failure
         await self.unit.announce(StreamFailed, attempt=record.number, error=failure.info())
+
+    def _of_crash(self, crash: BaseException | None) -> L0Error:
+        """Nobody here asked for a reader's cancellation: it is a failure like any other, and is retried."""
+        if crash is not None and not isinstance(crash, asyncio.CancelledError):
+            return to_l0_error(crash, timestamp=self.unit.now_ms())
+        failure = L0Error(
+            f"{self.unit.record.source}: the stream was cancelled, and not by l0actors",
+            code=ErrorCode.PROVIDER_ERROR,
+            timestamp=self.unit.now_ms(),
+        )
+        failure.__cause__ = crash
+        return failure
 
     async def _attempt_over(self, message: StreamEnded | StreamFailed) -> None:
         if message.attempt != self.unit.attempt or self.unit.state.phase is Phase.RETRYING:
@@ -349,8 +360,10 @@ def conclude(unit: Unit) -> None:
     if unit.ended:
         return
     stopped = L0Error("the session was stopped with its system", code=ErrorCode.STREAM_ABORTED)
-    unit.finish(SessionAborted, reason=unit.abort_reason or _STOPPED)
-    unit.outlet.end(stopped if unit.abort_reason is None else None)
+    try:
+        unit.finish(SessionAborted, reason=unit.abort_reason or _STOPPED)
+    finally:
+        unit.outlet.end(stopped if unit.abort_reason is None else None)
 
 
 def abort(head: Cell, unit: Unit, reason: str) -> None:

@@ -2,11 +2,11 @@
 
 import asyncio
 import random
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from virtual_time import VirtualTimeLoop, in_virtual_time, run
 
 from l0actors.actors.actor import Actor, ActorContext, ActorRef, StopReason, Worker
 from l0actors.actors.cell import Cell, Exit
@@ -14,9 +14,6 @@ from l0actors.actors.supervisor import ChildSpec, Supervisor
 from l0actors.bus.bus import Bus
 from l0actors.bus.messages import Message
 from l0actors.clock import Clock
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # pytest puts only this folder there
-from virtual_time import VirtualTimeLoop, in_virtual_time, run
 
 __all__ = ["VirtualTimeLoop", "in_virtual_time", "run"]
 

@@ -274,3 +274,17 @@ def test_repr() -> None:
         assert "secret" not in repr(result)
 
     run(scenario())
+
+
+def test_a_state_listener_that_raises() -> None:
+    """A listener of the state machine that raises does not touch the session."""
+
+    async def source() -> AsyncIterator[str]:
+        yield "whole"
+
+    async def scenario() -> str:
+        result = await l0(stream=source)
+        result.state.machine.subscribe(lambda phase, event: 1 / 0)
+        return await result.text()
+
+    assert run(scenario()) == "whole"

@@ -345,7 +345,7 @@ def test_an_iterator_that_blocks_its_thread() -> None:
 
 
 def test_a_source_that_was_cancelled_by_others() -> None:
-    """A cancellation that comes out of the source is its failure, not the consumer's."""
+    """A cancellation that comes out of the source is its failure, is retried and counts."""
 
     async def source() -> AsyncIterator[str]:
         yield "a"
@@ -356,4 +356,5 @@ def test_a_source_that_was_cancelled_by_others() -> None:
 
     seen = run(scenario())
     assert isinstance(seen.error, L0Error)
-    assert "source was stopped" in str(seen.error)
+    assert (seen.error.code, len(seen.result.attempts)) == (ErrorCode.PROVIDER_ERROR, 1 + QUICK.attempts)
+    assert "cancelled, and not by l0actors" in str(seen.error)
