@@ -80,8 +80,8 @@ class StreamReader(Worker):
 
     @property
     def _current(self) -> bool:
-        """Whether the attempt is the session's current one: what others bring is thrown away."""
-        return self._unit.attempt == self._attempt.number
+        """Whether the attempt is the current one of a session that runs: what others bring is thrown away."""
+        return self._unit.attempt == self._attempt.number and not self._unit.ended
 
     # opening and reading
 
@@ -347,7 +347,7 @@ class StreamReader(Worker):
     # leaving before the end
 
     def _time_out(self, deadline: Deadline, waited_ms: float) -> None:
-        if self._cut is not None:
+        if self._cut is not None or not self._current:
             return
         self._unit.announce_now(
             TimeoutFired,
