@@ -147,6 +147,7 @@ class RetrySupervisor(Supervisor):
         failure = self._of_crash(ended.error)
         record.outcome, record.error, record.ended_at = "failed", failure, self.unit.now_ms()
         self.unit.failures[record.number] = failure
+        await self.unit.pay()
         await self.unit.announce(StreamFailed, attempt=record.number, error=failure.info())
 
     def _of_crash(self, crash: BaseException | None) -> L0Error:
@@ -263,6 +264,7 @@ class RetrySupervisor(Supervisor):
             record.outcome, record.error = "failed", refused
             await self._recover(refused)
             return
+        await unit.pay()
         state.machine.transition(Transition.STREAM_END)
         state.finish_reason, state.model = record.finish_reason, record.model
         for call in unit.calls:

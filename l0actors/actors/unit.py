@@ -7,7 +7,9 @@ import msgspec
 
 from l0actors.actors.outlet import Outlet
 from l0actors.bus.bus import Bus
+from l0actors.bus.conflation import joined
 from l0actors.bus.messages import (
+    ContentMessage,
     DataReceived,
     Heartbeat,
     Message,
@@ -70,7 +72,7 @@ class Unit:
         self.failures: dict[int, L0Error] = {}
         self.attempt = 0
         self.calls: list[L0Event] = []
-        self.owed: list[Tokens] = []
+        self.owed: list[Message] = []
         self.started_at = asyncio.get_running_loop().time()
         self.ended = False
         self.abort_reason: str | None = None
@@ -106,19 +108,22 @@ class Unit:
     async def pay(self) -> None:
         """Publish the content that waited for room."""
         while self.owed:
-            await self.bus.publish(self.owed[0])
-            self.owed.pop(0)
+            message = self.owed[0]
+            await self.bus.publish(message)
+            if self.owed and self.owed[0] is message:
+                self.owed.pop(0)
 
-    def _publish(self, start: int, texts: list[str]) -> None:
-        if not self.bus.wants(Tokens, self.stream_id):
+    def _publish(self, kind: type[ContentMessage | RolledBack], /, **fields: Any) -> None:
+        """Publish content, at once or after the content that waits for room: none is lost or overtakes."""
+        if not self.bus.wants(kind, self.stream_id):
             return
-        tokens = Tokens(session=self.stream_id, attempt=self.attempt, start=start, texts=tuple(texts))
-        if not self.owed and not self.bus.blocked(Tokens, self.stream_id):
-            self.bus.publish_nowait(tokens)
-        elif self.owed and (joined := self.owed[-1].joined(tokens)) is not None:
-            self.owed[-1] = joined
+        message = kind(session=self.stream_id, attempt=self.attempt, **fields)
+        if not self.owed and not self.bus.blocked(kind, self.stream_id):
+            self.bus.publish_nowait(message)
+        elif len(self.owed) > 1 and (whole := joined(self.owed[-1], message)) is not None:
+            self.owed[-1] = whole  # never the first one: it may be on its way
         else:
-            self.owed.append(tokens)
+            self.owed.append(message)
 
     # content
 
@@ -145,7 +150,7 @@ class Unit:
             return refused
         self._note_arrival(texts)
         if accepted.texts:
-            self._publish(accepted.start, accepted.texts)
+            self._publish(Tokens, start=accepted.start, texts=tuple(accepted.texts))
             if self.options.delivery is not Delivery.FINAL:
                 self.outlet.give(self.record.last_at, accepted.texts)
         return None
@@ -164,7 +169,7 @@ class Unit:
         if self.options.delivery is Delivery.APPEND:
             return self._cannot_take_back(keep)
         reason = f"attempt {self.attempt} differs"
-        self.announce_now(RolledBack, attempt=self.attempt, keep=keep, reason=reason)
+        self._publish(RolledBack, keep=keep, reason=reason)
         if self.options.delivery is not Delivery.FINAL:
             data = {"keep": keep, "reason": reason, "attempt": self.attempt}
             self.outlet.say(L0Event(EventType.ROLLBACK, data=data, timestamp=self.now_ms()))
@@ -188,7 +193,7 @@ class Unit:
         part = event.data if event.data is not None else {"value": event.value}
         if not self.transcript.accept_part(part):
             return
-        self.announce_now(DataReceived, attempt=self.attempt, data=part)
+        self._publish(DataReceived, data=part)
         if self.options.delivery is Delivery.FINAL:
             self._parts.append(event)
         else:
@@ -231,6 +236,9 @@ class Unit:
         """Publish the session's one terminal message."""
         state, duration = self.state, asyncio.get_running_loop().time() - self.started_at
         self.ended = True
+        for message in self.owed:
+            self.bus.dead_letter(message, "superseded")
+        self.owed.clear()
         state.duration, state.usage = duration, self.usage()
         if kind is SessionAborted:
             state.aborted = True
