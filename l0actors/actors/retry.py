@@ -324,11 +324,11 @@ class RetrySupervisor(Supervisor):
         """Stop the running attempt, if there is one; what it still brings is thrown away."""
         unit = self.unit
         number = unit.attempt
+        self.stop_reading()  # also one that has ended its attempt, and waits for room to say so
         if unit.records and unit.record.outcome == "running":
             unit.record.outcome, unit.record.ended_at = outcome, unit.now_ms()
             unit.attempt = 0  # fences the reader off
             unit.failures.clear()
-            self.stop_reading()
             await unit.announce(AttemptSuperseded, attempt=number, reason=reason)
 
     def _end_unasked(self, reason: StopReason) -> None:
