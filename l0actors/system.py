@@ -77,7 +77,7 @@ class ActorSystem:
         self._root = Supervisor()
         self._sinks = SinkSupervisor()
         self._cell: Cell | None = None
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Session, None] = {}  # in the order in which they were opened
         self._stopping: asyncio.Future[ShutdownReport] | None = None
         self._aborted = 0
         self._failure: BaseException | None = None
@@ -273,7 +273,7 @@ class ActorSystem:
             )
         )
         session = Session(unit, head, lambda: self._settled(observer))
-        self._sessions.add(session)
+        self._sessions[session] = None
         head.on_gone(lambda: self._session_gone(session, observer))
         return L0Result(session)
 
@@ -294,7 +294,7 @@ class ActorSystem:
         )
 
     def _session_gone(self, session: Session, observer: Cell | None) -> None:
-        self._sessions.discard(session)
+        self._sessions.pop(session, None)
         conclude(session.unit)
         if observer is not None:
             observer.stop(drain=True, timeout_ms=OBSERVER_MS)
