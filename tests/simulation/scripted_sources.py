@@ -21,6 +21,7 @@ class Scripted:
     Attributes:
         begun: how many streams were begun.
         closed: how many of them have ended, in whatever way.
+        played: the script that was begun last.
         faults: how often each kind of fault was played.
     """
 
@@ -29,12 +30,13 @@ class Scripted:
         self._slow_open = slow_open
         self._close_s = close_s
         self._calls = 0
+        self.played: Script = ()
         self.begun = 0
         self.closed = 0
         self.faults: Counter[str] = Counter()
 
     async def __call__(self) -> AsyncIterator[str]:
-        script = self._scripts[min(self._calls, len(self._scripts) - 1)]
+        script = self.played = self._scripts[min(self._calls, len(self._scripts) - 1)]
         self._calls += 1
         for step in self._slow_open:
             await self._wait(step)
