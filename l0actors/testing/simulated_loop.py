@@ -163,6 +163,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Call `action` right before the `number`-th step from now, from 1; outside of any task."""
         self._armed = (self.steps + number, action)
 
+    def disarm(self) -> None:
+        """Forget what `call_at_step` was told."""
+        self._armed = None
+
     def idle(self) -> bool:
         """Return whether nothing can happen until the clock moves."""
         return not self._ready
@@ -170,7 +174,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def wind_down(self) -> None:
         """Choose no more and trace no more, for an orderly tear-down."""
         self._ready.keep_order()
-        self._armed = None
+        self.disarm()
         self._tracing = False
 
     def tasks(self) -> "list[asyncio.Task[Any]]":

@@ -34,12 +34,12 @@ class SimulationFailed(AssertionError):
     """A scenario failed under one seed. The error itself is the cause.
 
     Attributes:
-        seed: which one.
+        seed: which one; None for asyncio's own order.
         step: at which step the armed action was called; None if there was none.
         trace: what the run did.
     """
 
-    def __init__(self, message: str, seed: int, step: int | None, trace: Trace) -> None:
+    def __init__(self, message: str, seed: int | None, step: int | None, trace: Trace) -> None:
         super().__init__(message)
         self.seed = seed
         self.step = step
@@ -64,13 +64,13 @@ class Simulation:
     """One simulated run, as its scenario sees it.
 
     Attributes:
-        seed: what everything is drawn from.
+        seed: what everything is drawn from; None for asyncio's own order of steps.
         loop: the loop that it runs in.
         rng: for the scenario's own choices.
         clock: the runtime's wall time, which follows the loop's clock, and its chance.
     """
 
-    def __init__(self, seed: int = 0, *, step: int | None = None, max_steps: int = MAX_STEPS) -> None:
+    def __init__(self, seed: int | None = 0, *, step: int | None = None, max_steps: int = MAX_STEPS) -> None:
         self.seed = seed
         self.loop = SimulatedLoop(seed, max_steps=max_steps)
         self.rng = Random(f"scenario {seed}")
@@ -133,7 +133,7 @@ class Simulation:
         """
         loop = self.loop
         try:
-            result = loop.run_until_complete(loop.create_task(scenario(self), name="main"))
+            result = loop.run_until_complete(loop.create_task(self._whole(scenario), name="main"))
             left = left_in(loop)
         finally:
             _tear_down(loop)
@@ -142,9 +142,19 @@ class Simulation:
             raise LeakError("left behind:" + "".join(f"\n  {each}" for each in left))
         return result
 
+    async def _whole(self, scenario: Scenario) -> Any:
+        try:
+            return await scenario(self)
+        finally:
+            self.loop.disarm()
+
 
 def simulate(
-    scenario: Scenario, seeds: Iterable[int] = range(200), *, clean: bool = True, max_steps: int = MAX_STEPS
+    scenario: Scenario,
+    seeds: Iterable[int | None] = range(200),
+    *,
+    clean: bool = True,
+    max_steps: int = MAX_STEPS,
 ) -> SimulationReport:
     """Run `async def scenario(sim)` once for each seed, each time in a fresh loop.
 
@@ -156,7 +166,7 @@ def simulate(
 
     Args:
         scenario: an async function of the `Simulation`.
-        seeds: which runs; each is repeated exactly by its seed.
+        seeds: which runs; each is repeated exactly by its seed. None runs in asyncio's own order.
         clean: whether leaving a task, a timer, an open async generator or an unseen exception is a failure.
         max_steps: how many steps a run may take.
 
@@ -172,7 +182,7 @@ def simulate(
 
 def simulate_every_step(
     scenario: Scenario,
-    seeds: Iterable[int] = (0,),
+    seeds: Iterable[int | None] = (0,),
     *,
     steps: Iterable[int] = _UNTIL_THE_END,
     clean: bool = True,
@@ -196,7 +206,7 @@ def simulate_every_step(
     return report
 
 
-def check_determinism(scenario: Scenario, seed: int = 0) -> Trace:
+def check_determinism(scenario: Scenario, seed: int | None = 0) -> Trace:
     """Run `scenario` twice with one seed, and return the trace.
 
     Raises:

@@ -2,14 +2,23 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from random import Random
 from typing import Any
 
 from scripted_sources import HANG, TURN, Script, Scripted, Step, whole
-from session_witness import CHECKED, Reader, Witness, in_order
+from session_witness import CHECKED, Reader, Witness
 
-from l0actors import ActorSystem, BackoffStrategy, L0Error, L0Result, RetryConfig, TimeoutConfig
+from l0actors import (
+    ActorSystem,
+    BackoffStrategy,
+    EventType,
+    L0Error,
+    L0Event,
+    L0Result,
+    RetryConfig,
+    TimeoutConfig,
+)
 from l0actors.actors import Actor
 from l0actors.bus.messages import Lagged, Message
 from l0actors.testing import Simulation
@@ -28,6 +37,13 @@ FAULTS: tuple[BaseException, ...] = (
     ValueError("malformed"),
     L0Error("overloaded", code="PROVIDER_ERROR"),
     asyncio.CancelledError(),
+)
+OTHERS = (
+    L0Event(EventType.PROGRESS, data={"kind": "ping"}),
+    L0Event(EventType.PROGRESS, data={"kind": "reasoning"}),
+    L0Event(EventType.PROGRESS, data={"kind": "tool_call_delta", "index": 0, "arguments": "{"}),
+    L0Event(EventType.DATA, data={"n": 1}),
+    L0Event(EventType.DATA, data={"n": 2}),
 )
 LONGEST_S = 3600.0
 """No session of these may take longer, in virtual time."""
@@ -48,23 +64,33 @@ class FaultySink(Actor):
 
     subscribes = (Message,)
 
-    def __init__(self, rng: Random, slow_s: float, crashes: float) -> None:
+    def __init__(self, rng: Random, slow_s: float, crashes: float, overflow: str) -> None:
+        self.overflow = overflow
         self._rng = rng
         self._slow_s = slow_s
         self._crashes = crashes
         self.seen: list[Message] = []
-        self.crashed = 0
 
     async def receive(self, message: Message) -> None:
         self.seen.append(message)
         if self._slow_s:
             await asyncio.sleep(self._slow_s)
         if self._rng.random() < self._crashes:
-            self.crashed += 1
             raise CrashedOnPurpose
 
-    def check(self) -> None:
-        in_order([message for message in self.seen if not isinstance(message, Lagged)])
+    def check(self, published: Sequence[Message]) -> None:
+        """Fail if its messages are out of order, or if one that it did not get is in no gap."""
+        got = [message.seq for message in self.seen if not isinstance(message, Lagged)]
+        gaps = [message for message in self.seen if isinstance(message, Lagged)]
+        assert got == sorted(set(got)), got
+        if not got or self.overflow in ("conflate", "fail"):
+            return
+        first = min([got[0], *(gap.first_seq for gap in gaps)])
+        last = max([got[-1], *(gap.last_seq for gap in gaps)])
+        there = sum(first <= message.seq <= last for message in published)
+        missed = sum(gap.missed for gap in gaps)
+        assert len(got) + missed == there, f"{len(got)} got, {missed} missed, {there} published"
+        CHECKED["what a sink did not get is in a gap"] += 1
 
 
 def draw_script(rng: Random) -> list[Step]:
@@ -76,8 +102,10 @@ def draw_script(rng: Random) -> list[Step]:
             steps.append(TURN)
         elif pause < 0.5:
             steps.append(rng.choice([0.001, 0.01, 0.1]))
+        elif pause < 0.6:
+            steps.append(rng.choice(OTHERS))
         steps.append(piece)
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
         steps[rng.randrange(len(steps) + 1) :] = [rng.choice([*FAULTS, HANG, TURN])]
     return steps
 
@@ -85,7 +113,9 @@ def draw_script(rng: Random) -> list[Step]:
 def draw_source(rng: Random) -> Scripted:
     """Draw a source of a few attempts."""
     scripts = [draw_script(rng) for _ in range(rng.randrange(1, 5))]
-    slow_open: Script = rng.choice([(), (), (), (TURN,), (0.02,), (ConnectionRefusedError(),), (HANG,)])
+    opens: list[Script] = [(), (), (TURN,), (0.02,)]
+    bad: list[Script] = [(ConnectionRefusedError(),), (HANG,)]
+    slow_open = rng.choice(opens if rng.random() < 0.9 else bad)
     return Scripted(*scripts, slow_open=slow_open, close_s=rng.choice([0, 0, 0, 0.01]))
 
 
@@ -106,12 +136,17 @@ def draw_options(rng: Random) -> dict[str, Any]:
             initial_token_ms=limit, inter_token_ms=limit, total_ms=rng.choice([None, None, 100, 150])
         ),
         "max_content_chars": rng.choice([None, None, None, 12]),
+        "on_event": rng.choice([None, _slow_yes, _raising]),
     }
 
 
 async def _slow_yes(*_: object) -> bool:
     await asyncio.sleep(0.01)
     return True
+
+
+def _raising(_: object) -> None:
+    raise CrashedOnPurpose
 
 
 async def random_session(sim: Simulation) -> None:
@@ -125,7 +160,7 @@ async def random_session(sim: Simulation) -> None:
     assert sim.loop.time() < LONGEST_S
     witness.check()
     for sink in sinks:
-        sink.check()
+        sink.check(witness.seen)
     for session in sessions:
         session.check_sources()
 
@@ -134,8 +169,9 @@ def draw_sinks(sim: Simulation, system: ActorSystem) -> list[FaultySink]:
     """Attach a few drawn sinks."""
     sinks = []
     for _ in range(sim.rng.randrange(3)):
-        sink = FaultySink(sim.rng, sim.rng.choice([0, 0, 0.001, 0.02]), sim.rng.choice([0, 0, 0.2, 1]))
         overflow: Any = sim.rng.choice(["block", "drop_oldest", "drop_newest", "conflate", "fail"])
+        slow_s, crashes = sim.rng.choice([0, 0, 0.001, 0.02]), sim.rng.choice([0, 0, 0.2, 1])
+        sink = FaultySink(sim.rng, slow_s, crashes, overflow)
         system.attach(sink, overflow=overflow, capacity=sim.rng.choice([1, 1, 2, 1000]))
         HIT[f"sink {overflow}"] += 1
         sinks.append(sink)
@@ -175,9 +211,12 @@ class DrawnSession:
         how = self._rng.choice([self._iterate, self._iterate, self._ask_for_text, self._break])
         try:
             await how(result)
-        except L0Error as error:
-            assert not result.state.completed, f"{error!r} although the answer was complete"
-            assert error is result._unit.outlet.error or result.state.aborted, repr(error)
+        except L0Error as failure:
+            self._check_failure(result, failure)
+
+    def _check_failure(self, result: L0Result, error: L0Error) -> None:
+        assert not result.state.completed or result.state.aborted, f"{error!r} although the answer was whole"
+        assert error is result._unit.outlet.error or result.state.aborted, repr(error)
 
     async def _iterate(self, result: L0Result) -> None:
         reader, slow = Reader(result), self._rng.choice([0, 0, 0.3])
@@ -203,9 +242,9 @@ class DrawnSession:
                 break
 
     def _check_text(self, result: L0Result, text: str) -> None:
-        if not result.state.completed:
-            assert result.state.aborted, "the consumer's end came without an error"
+        if result.state.aborted:
             return
+        assert result.state.completed, "the consumer's end came without an error"
         expected = whole(self._sources[result.attempts[-1].source_index].played)
         assert text == result.state.content == expected, (text, expected)
         CHECKED["the text is that of the attempt that completed"] += 1
