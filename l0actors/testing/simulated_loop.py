@@ -15,6 +15,9 @@ T = TypeVar("T")
 MAX_STEPS = 1_000_000
 """How many steps a run may take before it counts as one that never ends."""
 
+WIND_DOWN_STEPS = 100_000
+"""How many steps the tear-down may take after the run."""
+
 
 class DeadlockError(RuntimeError):
     """Nothing is ready and no timer is set: whoever waits would wait for ever. It names them."""
@@ -176,6 +179,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._ready.keep_order()
         self.disarm()
         self._tracing = False
+        self._max_steps = self.steps + WIND_DOWN_STEPS
 
     def tasks(self) -> "list[asyncio.Task[Any]]":
         """Return the tasks that are not done, in the order of their creation."""

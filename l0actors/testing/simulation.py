@@ -4,7 +4,7 @@ import asyncio
 import gc
 import itertools
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from random import Random
 from typing import Any
 
@@ -13,7 +13,7 @@ import msgspec
 from l0actors.clock import Clock
 from l0actors.system import ActorSystem
 from l0actors.testing.leaks import LeakError, left_in, unseen_in
-from l0actors.testing.simulated_loop import MAX_STEPS, SimulatedLoop
+from l0actors.testing.simulated_loop import MAX_STEPS, DeadlockError, LivelockError, SimulatedLoop
 from l0actors.testing.trace import Trace
 
 EPOCH_S = 1_700_000_000.0
@@ -254,21 +254,30 @@ def _failed(scenario: Scenario, sim: Simulation, error: Exception) -> Simulation
 
 
 def _tear_down(loop: SimulatedLoop) -> None:
-    """Cancel what is left, in plain order, and close the loop."""
+    """Cancel what is left, in plain order, and close the loop; what does not listen is left to itself."""
     loop.wind_down()
     try:
         for _ in range(TEAR_DOWN_ROUNDS):
             left = loop.tasks()
             if not left:
                 break
-            for task in left:
-                task.cancel()
-            loop.run_until_complete(asyncio.wait(left, timeout=60))
-            del left, task
-        loop.run_until_complete(loop.shutdown_asyncgens())
+            _run(loop, _cancelled(left))
+            del left
+        _run(loop, loop.shutdown_asyncgens())
         gc.collect()  # what was never retrieved is reported now
     finally:
         loop.close()
+
+
+def _run(loop: SimulatedLoop, ending: Coroutine[Any, Any, Any]) -> None:
+    with suppress(DeadlockError, LivelockError):
+        loop.run_until_complete(ending)
+
+
+async def _cancelled(tasks: "list[asyncio.Task[Any]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=60)
 
 
 @contextmanager
