@@ -12,6 +12,7 @@ from session_witness import CHECKED, Reader, Witness
 from l0actors import (
     ActorSystem,
     BackoffStrategy,
+    ErrorCode,
     EventType,
     L0Error,
     L0Event,
@@ -35,7 +36,7 @@ FAULTS: tuple[BaseException, ...] = (
     ConnectionResetError("reset"),
     TimeoutError("slow"),
     ValueError("malformed"),
-    L0Error("overloaded", code="PROVIDER_ERROR"),
+    L0Error("overloaded", code=ErrorCode.PROVIDER_ERROR),
     asyncio.CancelledError(),
 )
 OTHERS = (
@@ -106,7 +107,8 @@ def draw_script(rng: Random) -> list[Step]:
             steps.append(rng.choice(OTHERS))
         steps.append(piece)
     if rng.random() < 0.5:
-        steps[rng.randrange(len(steps) + 1) :] = [rng.choice([*FAULTS, HANG, TURN])]
+        endings: list[Step] = [*FAULTS, HANG, TURN]
+        steps[rng.randrange(len(steps) + 1) :] = [rng.choice(endings)]
     return steps
 
 
