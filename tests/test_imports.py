@@ -31,6 +31,20 @@ VOCABULARY = {
 PLAIN = {"classify", "clock", "errors", "logs", "validation"}
 # The actors of a session. All others are the kernel, which any actors can be made with.
 LLM = {f"actors.{name}" for name in ("outlet", "reader", "retry", "sink", "unit", "watchdog")}
+# Of the test kit, what simulates; it stands on the public surface, the fault provider on nothing.
+KIT = {
+    f"testing.{name}"
+    for name in (
+        "checked_system",
+        "leaks",
+        "probe",
+        "ready_queue",
+        "simulated_loop",
+        "simulation",
+        "trace",
+        "whereabouts",
+    )
+}
 
 # Who may import whom, from the top. A group may always import itself.
 ALLOWED: dict[str, set[str]] = {
@@ -56,7 +70,8 @@ ALLOWED: dict[str, set[str]] = {
     "bus": {*PLAIN},
     "providers": {*VOCABULARY},
     "recovery": {*VOCABULARY},
-    "testing": set(),
+    "testing": {"kit"},
+    "kit": {"system", "kernel", "bus", *VOCABULARY},
     **dict.fromkeys(VOCABULARY, VOCABULARY),
 }
 
@@ -71,6 +86,8 @@ def group(module: str) -> str:
         return "names"
     if module.partition(".")[0] == "actors" and module not in LLM:
         return "kernel"
+    if module in KIT:
+        return "kit"
     if module == "observability.catalogue":
         return "catalogue"
     return module.partition(".")[0]
