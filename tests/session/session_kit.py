@@ -18,7 +18,6 @@ from l0actors.testing import FaultProvider, Reply, Request, Wire
 
 T = TypeVar("T")
 
-gc.freeze()  # the SDKs are large: without them a collection takes 2 ms and not 60
 
 Answer = Callable[[int], Reply]
 """Makes the reply to the n-th request (from 1) of one model."""

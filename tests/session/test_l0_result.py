@@ -15,8 +15,10 @@ from l0actors import (
     EventType,
     L0Error,
     L0Result,
+    Phase,
     RetryConfig,
     RolledBackError,
+    Transition,
     consume_stream,
     fold,
     get_text,
@@ -282,9 +284,12 @@ def test_a_state_listener_that_raises() -> None:
     async def source() -> AsyncIterator[str]:
         yield "whole"
 
+    def listener(phase: Phase, event: Transition) -> None:
+        raise RuntimeError(event)
+
     async def scenario() -> str:
         result = await l0(stream=source)
-        result.state.machine.subscribe(lambda phase, event: {}[event])
+        result.state.machine.subscribe(listener)
         return await result.text()
 
     assert run(scenario()) == "whole"

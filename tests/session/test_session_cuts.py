@@ -18,7 +18,7 @@ FAULTS = (Cut, Close, Reset)
 AT_ONCE = 20
 ID = "the-same"  # of one length, so that all answers are
 
-STRIDE: dict[Wire, int] = {"chat": 1, "responses": 2, "messages": 1}
+STRIDE: dict[Wire, int] = {"chat": 2, "responses": 5, "messages": 2}
 """The responses format says everything three times; the soak campaign takes every byte of it, too."""
 
 

@@ -205,6 +205,8 @@ class DrawnSession:
         if not consumer.cancelled():
             consumer.result()
         self.left = self.left or ("cancelled" if consumer.cancelled() else "")
+        if not result._begun:  # cancelled before its first step: a result that is held is left by closing it
+            await result.aclose()
         await self._check_left(result)
         if self._others:
             await asyncio.wait(self._others)

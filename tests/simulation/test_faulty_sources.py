@@ -48,7 +48,7 @@ def test_a_source_that_fails_after_any_token_is_exact(fault: str, following: Scr
             buffer = sim.rng.choice([1, 2, 1000])
             await read_all(sim, Scripted(cut(ANSWER, at, FAULTS[fault]), following), buffer_tokens=buffer)
 
-        simulate(scenario, range(8))
+        simulate(scenario, range(3))
 
 
 def test_a_timeout_at_the_instant_of_a_token_is_exact() -> None:
