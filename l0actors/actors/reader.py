@@ -110,7 +110,7 @@ class StreamReader(Worker):
         self._stream = await enter(opened)
         self._adapter = detect_adapter(self._stream, self._unit.options.adapter)
         self._decoder = decoder_for(self._adapter)
-        self._items = items_for(self._adapter, self._stream)
+        self._items = items_for(self._adapter, self._stream, raw=self._unit.options.raw_chunks)
         await self._watchdog.standing_still(self._announce(StreamOpened, adapter=self._adapter.name))
 
     async def _pump(self) -> None:

@@ -37,7 +37,7 @@ class Adapter(Protocol):
 
 
 class StreamAdapter:
-    """The base of the built-in adapters: a decoder, and the raw items that it is fed."""
+    """The base of the built-in adapters: a decoder, and the items that it is fed."""
 
     name: str
 
@@ -50,7 +50,11 @@ class StreamAdapter:
         raise NotImplementedError
 
     def items(self, stream: Any, /) -> AsyncIterator[Any]:
-        """Return the raw items of `stream`."""
+        """Return what the decoder is to be fed."""
+        return iterate(stream)
+
+    def objects(self, stream: Any, /) -> AsyncIterator[Any]:
+        """Return the items of `stream` as its user would get them, which the decoder takes too."""
         return iterate(stream)
 
     async def wrap(self, stream: Any, /) -> AsyncIterator[L0Event]:
@@ -89,9 +93,15 @@ def decoder_for(adapter: Adapter) -> Decoder:
     return EventDecoder() if make is None else make()
 
 
-def items_for(adapter: Adapter, stream: Any) -> AsyncIterator[Any]:
-    """Return what the decoder of `adapter` is to be fed: the raw items of `stream`, or its events."""
+def items_for(adapter: Adapter, stream: Any, *, raw: bool = False) -> AsyncIterator[Any]:
+    """Return what the decoder of `adapter` is to be fed: the items of `stream`, or its events.
+
+    Args:
+        adapter: the one that reads the stream.
+        stream: what `enter` returned.
+        raw: the items are to be kept for the caller, so they must be what the stream itself yields.
+    """
     if hasattr(adapter, "decoder"):
         items = getattr(adapter, "items", iterate)
-        return items(stream)
+        return (getattr(adapter, "objects", items) if raw else items)(stream)
     return iterate(adapter.wrap(unwrapped(stream)))

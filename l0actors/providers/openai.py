@@ -1,6 +1,6 @@
 """Reads the streams of OpenAI's SDK: chat completions and responses."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from l0actors import validation
@@ -8,10 +8,14 @@ from l0actors.events import L0Event
 from l0actors.providers.adapter import StreamAdapter
 from l0actors.providers.decoder import Decoder, Fed
 from l0actors.providers.failures import kind_of, malformed
+from l0actors.providers.inband import error_of
 from l0actors.providers.openai_chat import ChatDecoder
 from l0actors.providers.openai_responses import ResponsesDecoder
 from l0actors.providers.opening import unwrapped
 from l0actors.providers.sdk import is_stream_of
+from l0actors.providers.sse import ServerEvent
+from l0actors.providers.structs import parse_chat, parse_response
+from l0actors.providers.wire import DONE, EventFeed, read_event, wire_items
 
 
 class OpenAIAdapter(StreamAdapter):
@@ -39,9 +43,15 @@ class OpenAIAdapter(StreamAdapter):
         """Return a decoder for one stream."""
         return OpenAIDecoder(self._choice_index)
 
+    def items(self, stream: Any, /) -> AsyncIterator[Any]:
+        """Return the events under `stream`, or its objects if it has to be read as its owner would."""
+        return wire_items("openai", stream)
+
 
 class OpenAIDecoder:
     """Decodes chat chunks, the chat helper's events or responses events: whichever the first item is of.
+
+    Items are the SDK's objects, or the server-sent events under them.
 
     Args:
         choice_index: as for `OpenAIAdapter`.
@@ -86,6 +96,8 @@ class OpenAIDecoder:
         return self._decoder.end()
 
     def _first(self, item: Any) -> Fed:
+        if isinstance(item, ServerEvent):
+            return self._first_event(item)
         kind = getattr(item, "type", None)
         if hasattr(item, "choices") and kind is None:
             self._feed = self._chat.feed
@@ -99,6 +111,23 @@ class OpenAIDecoder:
         else:
             raise malformed(f"the stream begins with {kind_of(item)}, which has neither choices nor a type")
         return self._feed(item)
+
+    def _first_event(self, event: ServerEvent) -> Fed:
+        item = read_event(event)
+        if item is None:
+            return None
+        if item is DONE or "choices" in item:
+            self._feed = EventFeed(self._chat, parse_chat)
+        elif _is_responses(item.get("type"), item):
+            self._decoder = responses = ResponsesDecoder()
+            self._feed = EventFeed(responses, parse_response)
+        elif item.get("error"):
+            raise error_of(item["error"], provider="openai")
+        elif isinstance(item.get("type"), str):
+            return None
+        else:
+            raise malformed("the stream begins with an object that has neither choices nor a type")
+        return self._feed(event)
 
     def _helper(self, event: Any) -> Fed:
         """Read an event of `chat.completions.stream()`: the raw chunk; the others only repeat it."""

@@ -10,7 +10,7 @@ from l0actors.providers.sdk import counts, of_item, plain, text
 from l0actors.providers.tools import ToolCalls
 
 _LIMITS = ("length", "content_filter", "max_tokens")
-_HARMLESS = ("content_filter_results", "content_filter_offsets")
+_ELSEWHERE = ("text", "message")
 _FUNCTION_CALL = "function_call"
 
 _Out = list[str | L0Event]
@@ -75,6 +75,8 @@ class ChatDecoder(DecoderState):
     def _read(self, chunk: Any) -> Fed:
         out: _Out = []
         with of_item(chunk):
+            if error := getattr(chunk, "error", None):  # the SDK raises such a one itself
+                raise error_of(error, provider="openai")
             choices = getattr(chunk, "choices", None)
             usage = getattr(chunk, "usage", None)
             if choices is None and usage is None:
@@ -87,8 +89,6 @@ class ChatDecoder(DecoderState):
 
     def _odd(self, chunk: Any) -> Fed:
         """Read an item that is no chunk: an error that the SDK did not take for one, or an unknown event."""
-        if (error := getattr(chunk, "error", None)) is not None:
-            raise error_of(error, provider="openai")
         kind = getattr(chunk, "type", None)
         if kind == "error":
             raise error_of(chunk, provider="openai")
@@ -100,11 +100,11 @@ class ChatDecoder(DecoderState):
         index = choice.index
         if index != self._index:
             return self._other_choice(index)
-        delta, finish = choice.delta, getattr(choice, "finish_reason", None)
+        delta, finish = getattr(choice, "delta", None), getattr(choice, "finish_reason", None)
         if delta is not None:
             self._delta(delta, out)
-        elif not finish and not any(hasattr(choice, name) for name in _HARMLESS):  # Azure's filter results
-            raise malformed("a choice without a delta")
+        elif any(getattr(choice, name, None) is not None for name in _ELSEWHERE):
+            raise malformed("a choice without a delta: its content is where that of another format is")
         if (logprobs := getattr(choice, "logprobs", None)) is not None:
             out.append(progress("logprobs", logprobs=plain(logprobs)))
         if finish:
@@ -124,10 +124,8 @@ class ChatDecoder(DecoderState):
         reasoning = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
         if reasoning:
             out.append(progress("reasoning", text=text(reasoning, "reasoning_content")))
-        if delta.content:
-            out.append(text(delta.content, "content"))
-        elif delta.content is not None:
-            text(delta.content, "content")
+        if (content := getattr(delta, "content", None)) is not None and text(content, "content"):
+            out.append(content)
         if refusal := getattr(delta, "refusal", None):
             self._refused = True
             out.append(progress("refusal", text=text(refusal, "refusal")))
@@ -141,7 +139,7 @@ class ChatDecoder(DecoderState):
         for call in getattr(delta, "tool_calls", None) or ():
             if not isinstance(call.index, int):
                 raise malformed("a tool call without an index")
-            self._fragment(call.index, call.id, call.function, out)
+            self._fragment(call.index, getattr(call, "id", None), getattr(call, "function", None), out)
         if function := getattr(delta, "function_call", None):  # what tool calls were before
             self._fragment(_FUNCTION_CALL, None, function, out)
 

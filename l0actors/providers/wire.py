@@ -1,0 +1,179 @@
+"""Reads the bytes under an SDK's stream: building the SDK's objects costs fifty times as much."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import msgspec
+
+from l0actors.events import L0Event
+from l0actors.providers.decoder import Fed
+from l0actors.providers.document import MAX_BYTES, error_of_document, is_document
+from l0actors.providers.failures import malformed
+from l0actors.providers.opening import iterate
+from l0actors.providers.sse import ServerEvent, SSEParser
+
+DONE = "[DONE]"
+"""What `read_event` returns for the marker that ends a stream of chat completions."""
+
+_HEARTBEAT = ServerEvent()
+
+
+class Node(dict[str, Any]):
+    """A JSON object that is read like an SDK's: its members are attributes, and a missing one has none."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return _node(self[name])
+        except KeyError:
+            raise AttributeError(f"it has no {name}") from None
+
+
+def wire_items(package: str, stream: Any) -> AsyncIterator[Any]:
+    """Return the server-sent events under a stream of an SDK; its objects, if its bytes are not ours to read.
+
+    Args:
+        package: the SDK's name.
+        stream: what a source opened.
+    """
+    response = response_under(package, stream)
+    return iterate(stream) if response is None else server_events(response, package)
+
+
+def response_under(package: str, stream: Any) -> Any:
+    """Return the HTTP response under an SDK's own stream whose bytes nobody else reads; else None.
+
+    A stream of a subclass, with a decoder of its own, that is instrumented, was started, or whose body is
+    in memory already is left to the SDK.
+    """
+    kind = type(stream)
+    if kind.__name__ != "AsyncStream" or not _is_from(package, kind):
+        return None
+    response = getattr(stream, "response", None)
+    if not hasattr(response, "aiter_bytes") or response.is_stream_consumed or response.is_closed:
+        return None
+    return None if _is_tampered(package, stream) else response
+
+
+def _is_tampered(package: str, stream: Any) -> bool:
+    decoder = type(getattr(stream, "_decoder", None))
+    if decoder.__name__ != "SSEDecoder" or not _is_from(package, decoder):
+        return True
+    if getattr(stream, "_observer", None) is not None:
+        return True
+    iterator = vars(stream).get("_iterator")
+    own = getattr(type(stream).__stream__, "__code__", None)
+    return iterator is not None and getattr(iterator, "ag_code", None) is not own
+
+
+def _is_from(package: str, kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == package
+
+
+async def server_events(response: Any, package: str) -> AsyncIterator[ServerEvent]:
+    """Yield the events of a response's body, and an empty one for a read that completed none.
+
+    Raises:
+        L0Error: the body is a document and no event stream, or an event is over the limit.
+    """
+    parser, begun = SSEParser(), False
+    async with aclosing(response.aiter_bytes()) as chunks:
+        async for chunk in chunks:
+            if not begun and chunk.strip():
+                begun = True
+                if is_document(chunk):
+                    raise error_of_document(await _rest(chunk, chunks), package)
+            events = parser.feed(chunk)
+            for event in events:
+                yield event
+            if not events:
+                yield _HEARTBEAT
+    for event in parser.flush():
+        yield event
+
+
+async def _rest(body: bytes, chunks: AsyncIterator[bytes]) -> bytes:
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > MAX_BYTES:
+            break
+    return body
+
+
+class _Decoder(Protocol):
+    finished: bool
+    done: bool
+
+    def feed(self, item: Any, /) -> Fed: ...
+
+    def end(self) -> list[L0Event]: ...
+
+
+class EventFeed:
+    """Feeds a decoder with server-sent events instead of an SDK's objects.
+
+    Args:
+        decoder: what reads the events, once they are objects.
+        parse: returns the usual events as structs. What it refuses is read as a `Node`, so that the decoder
+            judges it as it judges the SDK's object of it.
+    """
+
+    def __init__(self, decoder: _Decoder, parse: Callable[[bytes | str], Any]) -> None:
+        self._decoder = decoder
+        self._feed = decoder.feed
+        self._parse = parse
+
+    def __call__(self, event: ServerEvent, /) -> Fed:
+        """Return what `event` amounts to; nothing once the stream is done.
+
+        Raises:
+            L0Error: it carries the provider's error, or is malformed.
+        """
+        if self._decoder.done:
+            return None
+        data = event.data
+        try:
+            item = self._parse(data if data.isascii() else data.decode())
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            item = read_event(event)
+            if item is None:
+                return None
+            if item is DONE:
+                return self._stop()
+        return self._feed(item)
+
+    def _stop(self) -> None:
+        if not self._decoder.finished:
+            self._decoder.end()  # says what is missing
+        self._decoder.done = True
+
+
+def read_event(event: ServerEvent) -> Any:
+    """Return any event as a `Node` or as `DONE`; None if there is nothing in it.
+
+    Raises:
+        L0Error: it is no JSON object. An event that the end of the stream cut is nothing instead.
+    """
+    data = event.data
+    if data.startswith(b"[DONE]"):
+        return DONE
+    try:
+        value = json.loads(data.decode()) if data else None
+    except (ValueError, RecursionError) as error:
+        if event.cut:
+            return None
+        raise malformed(f"its data is not JSON ({type(error).__name__})") from error
+    if not isinstance(value, dict):
+        if value is None or value == []:
+            return None
+        raise malformed(f"its data is a JSON {type(value).__name__}, not an object")
+    if event.name == b"error":
+        value.setdefault("type", "error")
+    return Node(value) if value else None
+
+
+def _node(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Node(value)
+    return [_node(each) for each in value] if isinstance(value, list) else value
