@@ -1,6 +1,6 @@
 """Reads the streams of Anthropic's SDK: messages."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from l0actors.events import L0Event
@@ -9,8 +9,11 @@ from l0actors.providers.decoder import Decoder, DecoderState, Fed, part, progres
 from l0actors.providers.failures import cut_short, malformed, truncated
 from l0actors.providers.inband import error_of
 from l0actors.providers.opening import unwrapped
-from l0actors.providers.sdk import counts, is_stream_of, of_item, plain, text
+from l0actors.providers.sdk import counts, is_stream_of, of_item, optional, plain, text
+from l0actors.providers.sse import ServerEvent
+from l0actors.providers.structs import parse_message
 from l0actors.providers.tools import ToolCalls
+from l0actors.providers.wire import item_of, wire_items
 
 _LIMITS = ("max_tokens", "model_context_window_exceeded", "refusal")
 
@@ -28,12 +31,16 @@ class AnthropicAdapter(StreamAdapter):
         """Return a decoder for one stream."""
         return AnthropicDecoder()
 
+    def items(self, stream: Any, /) -> AsyncIterator[Any]:
+        """Return the events under `stream`, or its objects if it has to be read as its owner would."""
+        return wire_items("anthropic", stream)
+
 
 class AnthropicDecoder(DecoderState):
     """Decodes one stream of events.
 
-    The answer is whole when a stop reason came, and over with `message_stop`. Content comes in numbered
-    blocks, one after another, each with a start and a stop: what breaks that order is malformed.
+    The answer is whole when a stop reason or `message_stop` came, and over with the latter. Content comes in
+    numbered blocks, one after another, each with a start and a stop: what breaks that order is malformed.
     """
 
     def __init__(self) -> None:
@@ -46,11 +53,15 @@ class AnthropicDecoder(DecoderState):
         self._calls = ToolCalls()
 
     def feed(self, event: Any, /) -> Fed:
-        """Return what `event` amounts to.
+        """Return what `event`, as the SDK gives it or as it was sent, amounts to.
 
         Raises:
             L0Error: it carries the provider's error, is malformed or out of order.
         """
+        if event.__class__ is ServerEvent:
+            event = item_of(self, event, parse_message)
+            if event is None:
+                return None
         self._items += 1
         if self.done:
             return None
@@ -74,7 +85,7 @@ class AnthropicDecoder(DecoderState):
         """
         if not self.finished:
             raise cut_short(self._items, "a stop_reason")
-        return self._calls.events(limited=self.finish_reason in _LIMITS)
+        return self._calls.events(limited=self.finish_reason in (None, *_LIMITS))
 
     def _read(self, kind: Any, event: Any) -> Fed:
         if not isinstance(kind, str):
@@ -91,9 +102,8 @@ class AnthropicDecoder(DecoderState):
         if self._started:
             raise malformed("a second message_start")
         self._started = True
-        message = event.message
-        self.model = message.model
-        self._count(message.usage)
+        self.model = optional(event.message, "model")
+        self._count(optional(event.message, "usage"))
         self.usage.pop("output_tokens", None)  # a first estimate: the true count comes last
         return None
 
@@ -116,7 +126,7 @@ class AnthropicDecoder(DecoderState):
         return progress("reasoning", text=thinking) if thinking else None
 
     def _redacted_thinking(self, index: int, block: Any) -> Fed:
-        return progress("redacted_reasoning", data=block.data)
+        return progress("redacted_reasoning", data=getattr(block, "data", None))
 
     def _tool_begins(self, index: int, block: Any) -> Fed:
         return self._calls.begin(index, text(block.id, "a tool call's id"), text(block.name, "a tool's name"))
@@ -159,7 +169,7 @@ class AnthropicDecoder(DecoderState):
         return None
 
     def _message_delta(self, event: Any) -> Fed:
-        reason = event.delta.stop_reason
+        reason = optional(event.delta, "stop_reason")
         if reason is not None:
             if self._open is not None:
                 raise malformed(f"a stop_reason inside content block {self._blocks - 1}")
@@ -169,9 +179,9 @@ class AnthropicDecoder(DecoderState):
         return None
 
     def _message_stop(self, event: Any) -> Fed:
-        if not self.finished:
-            raise truncated("message_stop came without a stop_reason: the answer is cut off")
-        self.done = True
+        if self._open is not None:
+            raise truncated(f"message_stop came inside content block {self._blocks - 1}: it is cut off")
+        self.finished = self.done = True
         return None
 
     def _error(self, event: Any) -> Fed:

@@ -14,8 +14,7 @@ from l0actors.providers.openai_responses import ResponsesDecoder
 from l0actors.providers.opening import unwrapped
 from l0actors.providers.sdk import is_stream_of
 from l0actors.providers.sse import ServerEvent
-from l0actors.providers.structs import parse_chat, parse_response
-from l0actors.providers.wire import DONE, EventFeed, read_event, wire_items
+from l0actors.providers.wire import DONE, read_event, wire_items
 
 
 class OpenAIAdapter(StreamAdapter):
@@ -117,10 +116,10 @@ class OpenAIDecoder:
         if item is None:
             return None
         if item is DONE or "choices" in item:
-            self._feed = EventFeed(self._chat, parse_chat)
+            self._feed = self._chat.feed
         elif _is_responses(item.get("type"), item):
-            self._decoder = responses = ResponsesDecoder()
-            self._feed = EventFeed(responses, parse_response)
+            self._decoder = ResponsesDecoder()
+            self._feed = self._decoder.feed
         elif item.get("error"):
             raise error_of(item["error"], provider="openai")
         elif isinstance(item.get("type"), str):

@@ -6,8 +6,11 @@ from l0actors.events import L0Event
 from l0actors.providers.decoder import DecoderState, Fed, part, progress
 from l0actors.providers.failures import cut_short, invalid, malformed
 from l0actors.providers.inband import error_of
-from l0actors.providers.sdk import counts, of_item, plain, text
+from l0actors.providers.sdk import counts, of_item, optional, plain, text
+from l0actors.providers.sse import ServerEvent
+from l0actors.providers.structs import parse_chat
 from l0actors.providers.tools import ToolCalls
+from l0actors.providers.wire import item_of
 
 _LIMITS = ("length", "content_filter", "max_tokens")
 _ELSEWHERE = ("text", "message")
@@ -36,11 +39,15 @@ class ChatDecoder(DecoderState):
         self._calls = ToolCalls()
 
     def feed(self, chunk: Any, /) -> Fed:
-        """Return what `chunk` amounts to.
+        """Return what `chunk`, as the SDK gives it or as it was sent, amounts to.
 
         Raises:
             L0Error: it carries the provider's error, is malformed, or belongs to a second choice.
         """
+        if chunk.__class__ is ServerEvent:
+            chunk = item_of(self, chunk, parse_chat)
+            if chunk is None:
+                return None
         self._items += 1
         if self.done:
             return None
@@ -124,7 +131,7 @@ class ChatDecoder(DecoderState):
         reasoning = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
         if reasoning:
             out.append(progress("reasoning", text=text(reasoning, "reasoning_content")))
-        if (content := getattr(delta, "content", None)) is not None and text(content, "content"):
+        if (content := optional(delta, "content")) is not None and text(content, "content"):
             out.append(content)
         if refusal := getattr(delta, "refusal", None):
             self._refused = True

@@ -7,8 +7,11 @@ from l0actors.events import L0Event
 from l0actors.providers.decoder import DecoderState, Fed, part, progress
 from l0actors.providers.failures import cut_short, malformed, truncated
 from l0actors.providers.inband import error_of
-from l0actors.providers.sdk import counts, of_item, plain, text
+from l0actors.providers.sdk import counts, of_item, optional, plain, text
+from l0actors.providers.sse import ServerEvent
+from l0actors.providers.structs import parse_response
 from l0actors.providers.tools import ToolCalls
+from l0actors.providers.wire import item_of
 
 _TEXT = "response.output_text.delta"
 _ERRORS = ("error", "response.failed")
@@ -29,16 +32,21 @@ class ResponsesDecoder(DecoderState):
         super().__init__()
         self._items = 0
         self._next: int | None = None
+        self._last: Any = None
         self._refused = False
         self._calls = ToolCalls()
         self._parts: list[L0Event] = []
 
     def feed(self, event: Any, /) -> Fed:
-        """Return what `event` amounts to.
+        """Return what `event`, as the SDK gives it or as it was sent, amounts to.
 
         Raises:
             L0Error: it carries the provider's error, is malformed or out of sequence.
         """
+        if event.__class__ is ServerEvent:
+            event = item_of(self, event, parse_response)
+            if event is None:
+                return None
         self._items += 1
         if self.done:
             return None
@@ -47,7 +55,10 @@ class ResponsesDecoder(DecoderState):
         if number == self._next and number is not None:
             self._next = number + 1
         elif number is not None and kind not in _ERRORS:
+            if event == self._last:
+                return None  # it was sent twice
             self._next = self._resequenced(number)
+        self._last = event
         if kind == _TEXT:
             content = getattr(event, "delta", None)
             if content.__class__ is str and not getattr(event, "logprobs", None):
@@ -83,7 +94,7 @@ class ResponsesDecoder(DecoderState):
             return react(self, event)
 
     def _note_model(self, event: Any) -> Fed:
-        self.model = event.response.model or self.model
+        self.model = optional(event.response, "model") or self.model
         return None
 
     def _text(self, event: Any) -> Fed:
@@ -137,7 +148,7 @@ class ResponsesDecoder(DecoderState):
         begun = None
         if key not in self._calls:
             begun = self._calls.begin(key, text(item.call_id, "call_id"), text(item.name, "name"))
-        if self._calls.is_open(key) and item.status != "incomplete":
+        if self._calls.is_open(key) and _get(item, "status") != "incomplete":
             self._calls.close(key, text(item.arguments, "arguments"))
         return begun
 
@@ -146,29 +157,33 @@ class ResponsesDecoder(DecoderState):
         return self._finish(event.response, "refusal" if self._refused else reason)
 
     def _incomplete(self, event: Any) -> Fed:
-        reason = getattr(event.response.incomplete_details, "reason", None) or "incomplete"
+        reason = _get(event.response, "incomplete_details", "reason") or "incomplete"
         return self._finish(event.response, _LIMITS.get(reason, reason))
 
     def _finish(self, response: Any, reason: str) -> Fed:
-        self.model = response.model or self.model
+        self.model = optional(response, "model") or self.model
         self.finish_reason = reason
         self.finished = self.done = True
-        usage = response.usage
-        before = getattr(usage, "input_tokens_details", None)
-        after = getattr(usage, "output_tokens_details", None)
         self.usage = counts(
-            input_tokens=getattr(usage, "input_tokens", None),
-            output_tokens=getattr(usage, "output_tokens", None),
-            cached_tokens=getattr(before, "cached_tokens", None),
-            reasoning_tokens=getattr(after, "reasoning_tokens", None),
+            input_tokens=_get(response, "usage", "input_tokens"),
+            output_tokens=_get(response, "usage", "output_tokens"),
+            cached_tokens=_get(response, "usage", "input_tokens_details", "cached_tokens"),
+            reasoning_tokens=_get(response, "usage", "output_tokens_details", "reasoning_tokens"),
         )
         return None
 
     def _failed(self, event: Any) -> Fed:
-        raise error_of(event.response.error or "response.failed without an error", provider="openai")
+        raise error_of(_get(event.response, "error") or "response.failed without an error", provider="openai")
 
     def _error(self, event: Any) -> Fed:
         raise error_of(getattr(event, "error", None) or event, provider="openai")
+
+
+def _get(item: Any, *path: str) -> Any:
+    """Return a member of a member, None if there is none."""
+    for name in path:
+        item = getattr(item, name, None)
+    return item
 
 
 _REACTIONS: dict[str, Callable[[ResponsesDecoder, Any], Fed]] = {

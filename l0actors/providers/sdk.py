@@ -37,6 +37,17 @@ def text(value: Any, field: str) -> str:
     return value
 
 
+def optional(item: Any, field: str) -> Any:
+    """Return a member, None if it is missing, of what must be an object.
+
+    Raises:
+        L0Error: it is none: the event is malformed.
+    """
+    if item is None or isinstance(item, (str, int, float, list)):
+        raise malformed(f"what should have {field} is {type(item).__name__}, not an object")
+    return getattr(item, field, None)
+
+
 def count(value: Any) -> int | None:
     """Return `value` if it is a number of tokens."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,7 +1,7 @@
 """The usual events of each format as typed structs, with the fields that the decoders read and no others.
 
 They have the attributes of the SDKs' objects. An event that is built otherwise is refused, and read in
-another way; see `EventFeed`.
+another way: see `item_of`.
 """
 
 from typing import Any

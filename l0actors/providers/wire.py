@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import msgspec
 
 from l0actors.events import L0Event
-from l0actors.providers.decoder import Fed
 from l0actors.providers.document import MAX_BYTES, error_of_document, is_document
 from l0actors.providers.failures import malformed
 from l0actors.providers.opening import iterate
@@ -41,7 +40,7 @@ def wire_items(package: str, stream: Any) -> AsyncIterator[Any]:
     return iterate(stream) if response is None else server_events(response, package)
 
 
-def response_under(package: str, stream: Any) -> Any:
+def response_under(package: str, stream: Any) -> Any | None:
     """Return the HTTP response under an SDK's own stream whose bytes nobody else reads; else None.
 
     A stream of a subclass, with a decoder of its own, that is instrumented, was started, or whose body is
@@ -50,7 +49,7 @@ def response_under(package: str, stream: Any) -> Any:
     kind = type(stream)
     if kind.__name__ != "AsyncStream" or not _is_from(package, kind):
         return None
-    response = getattr(stream, "response", None)
+    response: Any = getattr(stream, "response", None)
     if not hasattr(response, "aiter_bytes") or response.is_stream_consumed or response.is_closed:
         return None
     return None if _is_tampered(package, stream) else response
@@ -105,48 +104,34 @@ class _Decoder(Protocol):
     finished: bool
     done: bool
 
-    def feed(self, item: Any, /) -> Fed: ...
-
     def end(self) -> list[L0Event]: ...
 
 
-class EventFeed:
-    """Feeds a decoder with server-sent events instead of an SDK's objects.
+def item_of(decoder: _Decoder, event: ServerEvent, parse: Callable[[bytes | str], Any]) -> Any | None:
+    """Return the object that an event holds, as a decoder reads it; None if there is nothing to read.
 
     Args:
-        decoder: what reads the events, once they are objects.
+        decoder: what will read it. It is made `done` by the marker that nothing more comes.
+        event: what was sent.
         parse: returns the usual events as structs. What it refuses is read as a `Node`, so that the decoder
             judges it as it judges the SDK's object of it.
+
+    Raises:
+        L0Error: it is no JSON object; or nothing more comes, and the answer is not whole.
     """
-
-    def __init__(self, decoder: _Decoder, parse: Callable[[bytes | str], Any]) -> None:
-        self._decoder = decoder
-        self._feed = decoder.feed
-        self._parse = parse
-
-    def __call__(self, event: ServerEvent, /) -> Fed:
-        """Return what `event` amounts to; nothing once the stream is done.
-
-        Raises:
-            L0Error: it carries the provider's error, or is malformed.
-        """
-        if self._decoder.done:
-            return None
-        data = event.data
-        try:
-            item = self._parse(data if data.isascii() else data.decode())
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            item = read_event(event)
-            if item is None:
-                return None
-            if item is DONE:
-                return self._stop()
-        return self._feed(item)
-
-    def _stop(self) -> None:
-        if not self._decoder.finished:
-            self._decoder.end()  # says what is missing
-        self._decoder.done = True
+    if decoder.done:
+        return None
+    data = event.data
+    try:
+        return parse(data if data.isascii() else data.decode())
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        item = read_event(event)
+    if item is not DONE:
+        return item
+    if not decoder.finished:
+        decoder.end()  # says what is missing
+    decoder.done = True
+    return None
 
 
 def read_event(event: ServerEvent) -> Any:

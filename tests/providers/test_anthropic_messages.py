@@ -111,10 +111,16 @@ async def test_a_quiet_end_is_a_failure(body: bytes, content_type: str) -> None:
     assert (error.code, error.category) == (ErrorCode.STREAM_TRUNCATED, ErrorCategory.NETWORK)
 
 
-async def test_message_stop_without_a_reason_is_cut_off() -> None:
-    """The terminator alone does not make an answer whole."""
+async def test_message_stop_is_the_end_even_without_a_reason() -> None:
+    """The terminator is the provider's word that the answer is whole; why it ended is then not known."""
     for end in ([STOP], message_end(None)):
-        assert (await fails(stream(*text_block("x"), *end))).code is ErrorCode.STREAM_TRUNCATED
+        seen = await read(await open_messages(stream(*text_block("x"), *end)))
+        assert (seen.text, seen.decoder.finished, seen.decoder.finish_reason) == ("x", True, None)
+
+
+async def test_message_stop_inside_a_block_is_cut_off() -> None:
+    """The terminator inside a content block does not make the answer whole."""
+    assert (await fails(stream(*text_block("x")[:-1], STOP))).code is ErrorCode.STREAM_TRUNCATED
 
 
 def test_an_error_event_is_an_error() -> None:
