@@ -50,20 +50,25 @@ def response_under(package: str, stream: Any) -> Any | None:
     if kind.__name__ != "AsyncStream" or not _is_from(package, kind):
         return None
     response: Any = getattr(stream, "response", None)
-    if not hasattr(response, "aiter_bytes") or response.is_stream_consumed or response.is_closed:
+    if not hasattr(response, "aiter_bytes") or getattr(response, "is_stream_consumed", True):
         return None
-    return None if _is_tampered(package, stream) else response
+    plain = _speaks_sse(package, stream) and not _is_watched(stream)
+    return response if plain and not response.is_closed else None
 
 
-def _is_tampered(package: str, stream: Any) -> bool:
+def _speaks_sse(package: str, stream: Any) -> bool:
+    """Return whether the SDK takes the body for an event stream: Bedrock's has a framing of its own."""
     decoder = type(getattr(stream, "_decoder", None))
-    if decoder.__name__ != "SSEDecoder" or not _is_from(package, decoder):
-        return True
+    return decoder.__name__ == "SSEDecoder" and _is_from(package, decoder)
+
+
+def _is_watched(stream: Any) -> bool:
+    """Return whether somebody put an iterator or an observer of their own into the stream, as tracers do."""
     if getattr(stream, "_observer", None) is not None:
         return True
     iterator = vars(stream).get("_iterator")
-    own = getattr(type(stream).__stream__, "__code__", None)
-    return iterator is not None and getattr(iterator, "ag_code", None) is not own
+    own = getattr(getattr(type(stream), "__stream__", None), "__code__", None)
+    return iterator is not None and (own is None or getattr(iterator, "ag_code", None) is not own)
 
 
 def _is_from(package: str, kind: type) -> bool:

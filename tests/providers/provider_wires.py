@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ import openai
 from l0actors.events import EventType, L0Event, fold
 from l0actors.providers import close_stream, decoder_for, detect_adapter, enter, items_for
 from l0actors.providers.decoder import Decoder, events_of
+from l0actors.testing import FaultProvider, Wire
 
 MODEL = "test-model"
 
@@ -156,7 +158,7 @@ def messages(*texts: str) -> bytes:
 # Clients.
 
 
-def _http(sdk: Any) -> Any:
+def http_of(sdk: Any) -> Any:
     """Return the HTTP library that an SDK is built on: httpx or httpx2."""
     bases = sdk.DefaultAsyncHttpxClient.__mro__
     return importlib.import_module(
@@ -164,15 +166,27 @@ def _http(sdk: Any) -> Any:
     )
 
 
-def _answer(http: Any, body: bytes | BaseException, content_type: str, status: int = 200) -> Any:
+Body = bytes | Iterable[bytes | type[BaseException]]
+"""A body in memory, which is left to the SDK; or what the network brings, piece by piece, and its failure."""
+
+
+def _answer(http: Any, body: Body, content_type: str, status: int = 200) -> Any:
+    async def arriving() -> AsyncIterator[bytes]:
+        for piece in body:
+            if isinstance(piece, bytes):
+                yield piece
+            elif isinstance(piece, type):
+                raise piece("gone")
+
     def handle(request: Any) -> Any:
-        return http.Response(status, headers={"content-type": content_type}, content=body)
+        content = body if isinstance(body, bytes) else arriving()
+        return http.Response(status, headers={"content-type": content_type}, content=content)
 
     return http.MockTransport(handle)
 
 
-def _client(sdk: Any, kind: str, body: bytes, content_type: str) -> Any:
-    http = _http(sdk)
+def _client(sdk: Any, kind: str, body: Body, content_type: str) -> Any:
+    http = http_of(sdk)
     prefix = "Async" if kind.startswith("Async") else ""
     http_client = getattr(http, f"{prefix}Client")(transport=_answer(http, body, content_type))
     return getattr(sdk, kind)(
@@ -180,7 +194,7 @@ def _client(sdk: Any, kind: str, body: bytes, content_type: str) -> Any:
     )
 
 
-def openai_client(body: bytes, content_type: str = "text/event-stream") -> openai.AsyncOpenAI:
+def openai_client(body: Body, content_type: str = "text/event-stream") -> openai.AsyncOpenAI:
     """Return a client that gets `body` for every request."""
     client: openai.AsyncOpenAI = _client(openai, "AsyncOpenAI", body, content_type)
     return client
@@ -192,7 +206,7 @@ def sync_openai_client(body: bytes) -> openai.OpenAI:
     return client
 
 
-def anthropic_client(body: bytes, content_type: str = "text/event-stream") -> anthropic.AsyncAnthropic:
+def anthropic_client(body: Body, content_type: str = "text/event-stream") -> anthropic.AsyncAnthropic:
     """Return a client that gets `body` for every request."""
     client: anthropic.AsyncAnthropic = _client(anthropic, "AsyncAnthropic", body, content_type)
     return client
@@ -204,21 +218,53 @@ def sync_anthropic_client(body: bytes) -> anthropic.Anthropic:
     return client
 
 
-async def open_chat(body: bytes, content_type: str = "text/event-stream") -> Any:
+async def open_chat(body: Body, content_type: str = "text/event-stream") -> Any:
     """Return the SDK's stream of a chat completion that gets `body`."""
     client = openai_client(body, content_type)
     return await client.chat.completions.create(model=MODEL, messages=[], stream=True)
 
 
-async def open_responses(body: bytes, content_type: str = "text/event-stream") -> Any:
+async def open_responses(body: Body, content_type: str = "text/event-stream") -> Any:
     """Return the SDK's stream of a response that gets `body`."""
     return await openai_client(body, content_type).responses.create(model=MODEL, input="x", stream=True)
 
 
-async def open_messages(body: bytes, content_type: str = "text/event-stream") -> Any:
+async def open_messages(body: Body, content_type: str = "text/event-stream") -> Any:
     """Return the SDK's stream of a message that gets `body`."""
     client = anthropic_client(body, content_type)
     return await client.messages.create(model=MODEL, messages=[], max_tokens=9, stream=True)
+
+
+OPEN: dict[Wire, Callable[..., Any]] = {
+    "chat": open_chat,
+    "responses": open_responses,
+    "messages": open_messages,
+}
+WHOLE: dict[Wire, bytes] = {
+    "chat": chat("a", "b"),
+    "responses": responses("a", "b"),
+    "messages": messages("ab"),
+}
+
+
+@asynccontextmanager
+async def real_clients(provider: FaultProvider) -> AsyncIterator[Callable[[Wire], Any]]:
+    """Open both SDKs over real sockets; give a function that opens a stream of one format."""
+    options: dict[str, Any] = {"api_key": "test", "max_retries": 0, "timeout": 5.0}
+    async with (
+        openai.AsyncOpenAI(base_url=provider.openai_url, **options) as first,
+        anthropic.AsyncAnthropic(base_url=provider.anthropic_url, **options) as second,
+    ):
+
+        def opening(wire: Wire) -> Any:
+            if wire == "messages":
+                return second.messages.create(model=MODEL, messages=[], max_tokens=9, stream=True)
+            if wire == "responses":
+                return first.responses.create(model=MODEL, input="x", stream=True)
+            usage: Any = {"include_usage": True}
+            return first.chat.completions.create(model=MODEL, messages=[], stream=True, stream_options=usage)
+
+        yield opening
 
 
 # Reading.
@@ -251,8 +297,13 @@ class Read:
         return [data for data in self.data(EventType.PROGRESS) if data["kind"] == kind]
 
 
-async def read(opened: Any, adapter: Any = None) -> Read:
+async def read(opened: Any, adapter: Any = None, *, raw: bool = False) -> Read:
     """Read a stream as the runtime does, and close it.
+
+    Args:
+        opened: what a source's factory returned.
+        adapter: as `L0Options.adapter`.
+        raw: as `L0Options.raw_chunks`.
 
     Raises:
         L0Error: what the decoder raised.
@@ -263,7 +314,7 @@ async def read(opened: Any, adapter: Any = None) -> Read:
     try:
         chosen = detect_adapter(stream, adapter)
         seen = Read(chosen.name, decoder_for(chosen))
-        async for item in _items(items_for(chosen, stream), seen.decoder):
+        async for item in _items(items_for(chosen, stream, raw=raw), seen.decoder):
             seen.events += events_of(seen.decoder.feed(item))
         seen.events += seen.decoder.end()
         return seen
