@@ -49,6 +49,7 @@ soak: $(VENV)/.ready
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.tokens
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.sdk
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
