@@ -150,7 +150,8 @@ class Unit:
             return refused
         self._note_arrival(texts)
         if accepted.texts:
-            self._publish(Tokens, start=accepted.start, texts=tuple(accepted.texts))
+            if self.bus.wants(Tokens, self.stream_id):
+                self._publish(Tokens, start=accepted.start, texts=tuple(accepted.texts))
             if self.options.delivery is not Delivery.FINAL:
                 self.outlet.give(self.record.last_at, accepted.texts)
         return None

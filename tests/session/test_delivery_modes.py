@@ -242,7 +242,7 @@ def play(plans: list[list[Plan]], delivery: str, retry: RetryConfig) -> Outcome:
     return run(scenario())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     plans=SOURCES,
     delivery=st.sampled_from(["live", "append", "final"]),
@@ -322,7 +322,7 @@ def check_order(told: list[Message]) -> None:
             offset += sum(map(len, message.texts))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(plans=SOURCES, delivery=st.sampled_from(["live", "append", "final"]), leave=st.integers(1, 6))
 def test_leaving_random_attempts(plans: list[list[Plan]], delivery: str, leave: int) -> None:
     """Whoever leaves after any event sees nothing more, and every attempt's source is closed."""

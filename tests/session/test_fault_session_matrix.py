@@ -22,11 +22,7 @@ RECOVERS = [case for case in CASES if case.outcome == "recovers"]
 
 # What the SDKs' own objects hide: the answer is whole, and still costs a retry. Readers of bytes need none.
 EMPTY_EVENTS = {"data_empty", "data_null", "data_list", "data_object"}
-COSTS_A_RETRY: dict[Wire, set[str]] = {
-    "chat": {*EMPTY_EVENTS, "ids_and_comments", "no_delta", "finish_without_blank_line"},
-    "responses": {*EMPTY_EVENTS, "ids_and_comments", "duplicate_token", "finish_without_blank_line"},
-    "messages": {"byte_order_mark", "no_event_lines", "no_finish", "finish_without_blank_line"},
-}
+COSTS_A_RETRY: dict[Wire, set[str]] = {"chat": set(), "responses": set(), "messages": set()}
 
 TRANSIENT = (ErrorCode.PROVIDER_ERROR, ErrorCategory.TRANSIENT)
 GARBLED = (ErrorCode.PROVIDER_ERROR, ErrorCategory.MODEL)
@@ -41,11 +37,13 @@ ERRORS: dict[str, tuple[ErrorCode, ErrorCategory]] = {
     **dict.fromkeys(("close_before_headers", "reset_before_headers", "garbage_for_http"), BROKEN),
     **dict.fromkeys(("half_a_header", "close", "close_in_event", "reset", "bad_chunk"), BROKEN),
     "corrupt_gzip": BROKEN,
-    **dict.fromkeys(("html_200", "json_error_200", "json_answer_200", "empty_200"), TRUNCATED),
+    **dict.fromkeys(("html_200", "empty_200"), TRUNCATED),
     **dict.fromkeys(("cut_before_events", "cut_in_first_event", "cut", "cut_in_event"), TRUNCATED),
     **dict.fromkeys(("cut_connection_close", "cut_gzip", "lost_token", "no_finish"), TRUNCATED),
     "no_finish_no_terminator": TRUNCATED,
     **dict.fromkeys(("error_text", "not_json", "invalid_utf8", "wrong_type", "missing_field"), GARBLED),
+    "json_answer_200": GARBLED,
+    "json_error_200": (ErrorCode.INVALID_REQUEST, ErrorCategory.MODEL),
     "no_tokens": (ErrorCode.ZERO_OUTPUT, ErrorCategory.CONTENT),
 }
 
