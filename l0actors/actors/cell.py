@@ -24,7 +24,7 @@ from l0actors.bus.messages import (
     Stop,
     Suspend,
 )
-from l0actors.bus.overflow import CloseReason, MailboxFull, Overflow
+from l0actors.bus.overflow import CloseReason, Overflow
 from l0actors.bus.sleeper import Sleeper
 from l0actors.classify import to_l0_error
 from l0actors.logs import log
@@ -194,13 +194,8 @@ class Cell:
             self._announce(ActorCrashed, incarnation=self.incarnation, error=info)
 
     def _announce(self, kind: type[ActorMessage], **fields: Any) -> None:
-        if not self.bus.wants(kind):
-            return
-        message = kind(path=self.path, **fields)
-        try:
-            self.bus.publish_nowait(message)
-        except MailboxFull as full:
-            self.bus.dead_letter(message, "dropped_newest", full.owner)
+        if self.bus.wants(kind):
+            self.bus.publish_or_drop(kind(path=self.path, **fields))
 
     # messages
 

@@ -53,7 +53,7 @@ class StreamReader(Worker):
         self._trigger = 1
         self._others = 0
         self._scheduled = False
-        self._worked = self._visible = self._said = False
+        self._worked = self._said = False
         self._stream: Any = None
         self._items: Any = None
         self._adapter: Any = None

@@ -20,7 +20,6 @@ from l0actors.bus.messages import (
     Tokens,
     ToolCallDelta,
 )
-from l0actors.bus.overflow import MailboxFull
 from l0actors.errors import ErrorCode, ErrorContext, L0Error
 from l0actors.events import EventType, L0Event
 from l0actors.options import Delivery, L0Options
@@ -97,13 +96,8 @@ class Unit:
 
     def announce_now(self, kind: type[Message], /, **fields: Any) -> None:
         """The same without waiting: it is a dead letter if a `block` subscriber has no room."""
-        if not self.bus.wants(kind, self.stream_id):
-            return
-        message = kind(session=self.stream_id, **fields)
-        try:
-            self.bus.publish_nowait(message)
-        except MailboxFull as full:
-            self.bus.dead_letter(message, "dropped_newest", full.owner)
+        if self.bus.wants(kind, self.stream_id):
+            self.bus.publish_or_drop(kind(session=self.stream_id, **fields))
 
     async def pay(self) -> None:
         """Publish the content that waited for room."""
@@ -150,8 +144,7 @@ class Unit:
             return refused
         self._note_arrival(texts)
         if accepted.texts:
-            if self.bus.wants(Tokens, self.stream_id):
-                self._publish(Tokens, start=accepted.start, texts=tuple(accepted.texts))
+            self._publish(Tokens, start=accepted.start, texts=tuple(accepted.texts))
             if self.options.delivery is not Delivery.FINAL:
                 self.outlet.give(self.record.last_at, accepted.texts)
         return None

@@ -125,6 +125,13 @@ class Bus:
             raise MailboxFull(full.owner, full.capacity)
         return self._send(message, route)
 
+    def publish_or_drop(self, message: Message) -> None:
+        """Publish without waiting; if a blocking subscriber has no room, it is a dead letter for all."""
+        try:
+            self.publish_nowait(message)
+        except MailboxFull as full:
+            self.dead_letter(message, "dropped_newest", full.owner)
+
     async def publish(self, message: Message) -> Message:
         """Publish, after waiting until every blocking subscriber has room. Return it as it was stamped.
 
